@@ -62,15 +62,18 @@ pub(super) struct Warnings {
 impl Warnings {
     /// Warnings about these ignored fields, if there are any.
     pub(super) fn ignored(fields: Ignored) -> Self {
-        Self { ignored: fields, ..Self::default() }
+        let mut warnings = Self::default();
+        warnings.ignore(fields);
+        warnings
     }
 
-    /// Adds ignored fields.
-    pub(super) fn ignore(&mut self, fields: Ignored) {
+    /// Adds ignored fields, and those that a reader changed.
+    pub(super) fn ignore(&mut self, mut fields: Ignored) {
+        self.clamped.extend(fields.take_changed());
         self.ignored.extend(fields);
     }
 
-    /// Adds that a field was obeyed only in part; `text` is visible ASCII and spaces.
+    /// Adds that a field was obeyed only in part; the name is empty for the body as a whole, and `text` is visible ASCII and spaces.
     pub(super) fn clamped(&mut self, param: &str, text: String) {
         self.clamped.push((param.to_owned(), text));
     }
@@ -93,7 +96,7 @@ impl Warnings {
     /// A 400 that names the first field concerned and contains all the warnings.
     pub(super) fn enforce(self, policy: WarningPolicy) -> Result<Reported, ApiError> {
         let names: Vec<String> = self.ignored.shown().map(visible).collect();
-        let param = names.first().or(self.clamped.first().map(|(param, _)| param)).cloned();
+        let param = names.first().or(self.clamped.first().map(|(param, _)| param)).filter(|param| !param.is_empty()).cloned();
         let mut texts = Vec::new();
         if !names.is_empty() {
             let rest = match self.ignored.len() - names.len() {

@@ -41,7 +41,7 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 
 | refused | where | status | reason |
 | --- | --- | --- | --- |
-| a body that is empty, no JSON object, not UTF-8, nested more than 64 deep, or has an escape of a lone surrogate | all but generate | 400 | it cannot be read; of a repeated name the last value counts |
+| a body that is empty, no JSON object, not UTF-8, or nested more than 64 deep | all but generate | 400 | it cannot be read; of a repeated name the last value counts |
 | a body that is empty, no JSON object or of another `Content-Type`; one that is not UTF-8, is nested more than 64 deep, or has an integer of more than 4,300 digits | generate | 422; 400 | FastAPI's rules |
 | a required field that is absent or `null` | all | 400 | there is nothing to compute; the tables of routes mark these fields |
 | a value of the wrong type, or a word that the field does not have | all | 400 | its meaning is not known |
