@@ -20,7 +20,7 @@ use super::{
     models,
     shared::answer::{ResponseHead, draw_seed},
     shared::length,
-    shared::limits::RequestLimits,
+    shared::limits::{N, RequestLimits},
     shared::room::AnswerRoom,
     shared::structured::{self, Constrained},
 };
@@ -30,6 +30,7 @@ use crate::{
         driver::{Submission, generate},
         error::ApiError,
         fields::{FieldError, Fields, token_caps::TokenCap},
+        respond::RequestFields,
         warnings::Warnings,
     },
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools, offered_constraint},
@@ -52,7 +53,7 @@ const TOOLS_TOO_LONG: &str = "no tool was offered: their description in the syst
 /// # Errors
 /// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let PreparedChat { request, model, info, warnings, seed, output, sequences } = prepare(&call, fields).await?;
+    let PreparedChat { request, model, info, warnings, seed, output, sequences, fields } = prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
     let view = ChatView {
         n: request.n,
@@ -65,7 +66,7 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
     };
     let format = ChatFormat::new(ResponseHead::new("chatcmpl", model.name.clone(), &info), view, &output);
     let format = format.with_progress(request.return_progress);
-    let submission = Submission { model, sequences, choices: request.n, stream: request.stream, warnings, line_limit: None };
+    let submission = Submission { model, sequences, choices: request.n, stream: request.stream, fields, warnings, line_limit: None };
     generate(&call, submission, format).await
 }
 
@@ -86,6 +87,8 @@ pub(in crate::api) struct PreparedChat {
     pub(in crate::api) output: Arc<OutputSpec>,
     /// One sequence for each choice.
     pub(in crate::api) sequences: Vec<SequenceRequest>,
+    /// The fields that later errors name.
+    pub(in crate::api) fields: RequestFields,
 }
 
 /// A request whose prompt is known. It is not checked yet that an answer fits after the prompt.
@@ -259,6 +262,8 @@ pub(in crate::api) async fn prepare_as<T>(
     };
     let max_tokens = room.after(tokens.len())?;
     room.report([tokens.len()], &mut warnings);
+    let (constraint, field) = constrained.map(|constrained| (constrained.constraint, constrained.path)).unzip();
+    let fields = RequestFields { prompt: request.names.conversation, choices: N.name, constraint: field };
     let prediction = prompt::encode_prediction(&model, request.prediction.as_deref(), &info).await?;
     let sequence = SequenceRequest {
         max_tokens,
@@ -270,7 +275,7 @@ pub(in crate::api) async fn prepare_as<T>(
         min_tokens: request.ending.min_tokens,
         ignore_eos: request.ending.ignore_eos,
         logprobs: request.logprobs,
-        constraint: constrained.map(|constrained| constrained.constraint),
+        constraint,
         show_special: request.show_special || marks_are_special(&output, &info),
         prediction,
         // The driver assigns the namespace, the gateway the id.
@@ -278,7 +283,7 @@ pub(in crate::api) async fn prepare_as<T>(
     };
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
     let sequences = (0..request.n).map(choice).collect();
-    Ok((PreparedChat { request, model, info, warnings, seed, output, sequences }, rest))
+    Ok((PreparedChat { request, model, info, warnings, seed, output, sequences, fields }, rest))
 }
 
 /// The number of tokens in the prompt that these messages and tools make.

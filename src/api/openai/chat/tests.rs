@@ -316,3 +316,12 @@ async fn tools_of_other_types_are_left_out_and_named() {
                    runs no tools itself.";
     assert_eq!((refused.status.as_u16(), &error["message"]), (400, &json!(message)));
 }
+
+#[tokio::test]
+async fn an_argument_of_the_template_that_the_server_sets_is_refused_by_its_name() {
+    let answer = chat(&app().await, json!({"chat_template_kwargs": {"messages": []}})).await;
+
+    let error = &json_of(&answer)["error"];
+    assert_eq!((answer.status.as_u16(), &error["param"]), (400, &json!("chat_template_kwargs.messages")), "{error}");
+    assert_eq!(error["message"], "Invalid 'chat_template_kwargs.messages': the server sets it.");
+}
