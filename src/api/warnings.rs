@@ -55,8 +55,9 @@ pub(super) struct Warnings {
     ignored: Ignored,
     /// Fields that were obeyed only in part, each with its warning.
     clamped: Vec<(String, String)>,
-    /// Notes on how the request was understood. A strict request is not refused for them.
-    notes: Vec<String>,
+    /// Notes on how the request was understood, each with the name under which it is counted. A strict request is not
+    /// refused for them.
+    notes: Vec<(WarningName, String)>,
 }
 
 impl Warnings {
@@ -85,9 +86,9 @@ impl Warnings {
         self.notes.extend(others.notes);
     }
 
-    /// Adds a note on the form of an answer, which a strict request gets too; `text` is visible ASCII and spaces.
-    pub(super) fn note(&mut self, text: String) {
-        self.notes.push(text);
+    /// Adds a note, which a strict request gets too; `text` is visible ASCII and spaces.
+    pub(super) fn note(&mut self, name: WarningName, text: String) {
+        self.notes.push((name, text));
     }
 
     /// Accepts the warnings, unless the policy is strict and there is one.
@@ -112,8 +113,10 @@ impl Warnings {
             let message = format!("Strict request not carried out: {}.", texts.join("; "));
             return Err(ApiError::BadRequest { message, param, code: Some("unsupported_parameter") });
         }
-        kinds.extend(self.notes.iter().map(|_| WarningName::Format));
-        texts.extend(self.notes);
+        for (name, text) in self.notes {
+            kinds.push(name);
+            texts.push(text);
+        }
         Ok(Reported { texts, names: kinds, in_body: policy.in_body })
     }
 }
@@ -216,7 +219,7 @@ mod tests {
         assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
         assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
         let mut noted = Warnings::default();
-        noted.note("objects are closed".into());
+        noted.note(WarningName::Format, "objects are closed".into());
         assert_eq!(noted.enforce(strict).unwrap().all(), ["objects are closed"]);
     }
 

@@ -42,8 +42,6 @@ CORPUS = {
     # Written out, some tokens are long: the text would not fit into a frame between the processes.
     "300,000 ids written out by echo": completion(prompt=[VOCABULARY - 1] * 300_000, echo=True),
     "300,000 ids written out for logprobs": completion(prompt=[VOCABULARY - 1] * 300_000, logprobs=1),
-    "logit_bias id -1": completion(logit_bias={"-1": 1}),
-    "logit_bias id too large": completion(logit_bias={str(VOCABULARY): 1}),
     "logit_bias key": completion(logit_bias={"abc": 1}),
     "logit_bias value": completion(logit_bias={"1": 101}),
     "logit_bias size": completion(logit_bias={str(i): 1 for i in range(301)}),
@@ -58,7 +56,6 @@ CORPUS = {
     "best_of under n": completion(best_of=1, n=2),
     "best_of in a stream": completion(best_of=2, stream=True),
     "suffix": completion(suffix="b"),
-    "logprobs 6": completion(logprobs=6),
     "logprobs -1": completion(logprobs=-1),
     "temperature -1": completion(temperature=-1),
     "temperature 3": completion(temperature=3),
@@ -97,7 +94,6 @@ CORPUS = {
     "a list": ("/v1/completions", b"[]"),
     "3 MB": ("/v1/completions", b" " * 3_000_000),
     "model number": ("/v1/completions", b'{"model": 5, "prompt": "a"}'),
-    "stream_options without stream": completion(stream_options={"include_usage": True}),
     # The legacy route.
     "legacy: no prompt": ("/generate", b"{}"),
     "legacy: 300 kB of A": generate(prompt="A" * 300_000),

@@ -54,7 +54,7 @@ pub(super) async fn render(
     let templates = templates(model, info).await?;
     let has_tools = !request.tools.values.is_empty() && request.calls != Calls::None;
     let template = Arc::clone(templates.select(has_tools));
-    let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free)?;
+    let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free);
     let generic = generic_tools(model, &template, has_tools, request);
     ignored.extend(unshown(&template, generic, request));
     let mut input = ChatInput {

@@ -171,7 +171,6 @@ async fn refusals_name_the_field_and_nothing_reaches_the_engine() {
         (json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}), 400, "messages[0].content[0]", "invalid_value"),
         (json!({"messages": [{"role": "user", "content": long}]}), 400, "messages", "context_length_exceeded"),
         (json!({"max_tokens": 0}), 400, "max_tokens", "invalid_value"),
-        (json!({"chat_template_kwargs": {"x": 1}}), 400, "chat_template_kwargs.x", "invalid_value"),
         (json!({"audio": {}}), 400, "audio", "unsupported_parameter"),
     ];
     for (body, status, param, code) in rows {
@@ -324,4 +323,17 @@ async fn an_argument_of_the_template_that_the_server_sets_is_refused_by_its_name
     let error = &json_of(&answer)["error"];
     assert_eq!((answer.status.as_u16(), &error["param"]), (400, &json!("chat_template_kwargs.messages")), "{error}");
     assert_eq!(error["message"], "Invalid 'chat_template_kwargs.messages': the server sets it.");
+}
+
+#[tokio::test]
+async fn an_argument_that_the_template_does_not_read_is_reported_and_in_a_strict_request_refused() {
+    let app = app().await;
+    let answer = chat(&app, json!({"chat_template_kwargs": {"enable_thinkin": false}})).await;
+    let told = "ignored fields: chat_template_kwargs.enable_thinkin";
+    assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, told));
+
+    let body = json!({"messages": [{"role": "user", "content": "Hi"}], "model": "tiny", "chat_template_kwargs": {"enable_thinkin": false}});
+    let strict = Request::post("/v1/chat/completions").header("x-llamero-strict", "1").body(Body::from(body.to_string())).unwrap();
+    let answer = app.send(strict).await;
+    assert_eq!((answer.status.as_u16(), &json_of(&answer)["error"]["param"]), (400, &json!("chat_template_kwargs.enable_thinkin")));
 }
