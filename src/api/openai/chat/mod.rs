@@ -15,13 +15,14 @@ mod prompt;
 pub(in crate::api) mod request;
 pub(in crate::api) mod specs;
 pub(in crate::api) mod switches;
+mod truncation;
 
 use super::{
     models,
     shared::answer::{ResponseHead, draw_seed},
     shared::length,
     shared::limits::{N, RequestLimits},
-    shared::room::AnswerRoom,
+    shared::room::{AnswerRoom, reserved},
     shared::structured::{self, Constrained},
 };
 use crate::{
@@ -36,6 +37,7 @@ use crate::{
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools, offered_constraint},
     gateway::models::Model,
     protocol::{ModelInfo, SequenceRequest, Token},
+    telemetry::metrics::WarningName,
 };
 use axum::response::Response;
 use format::{ChatFormat, ChatView};
@@ -108,6 +110,14 @@ pub(in crate::api) struct Understood {
     pub(in crate::api) tokens: Vec<Token>,
 }
 
+impl Understood {
+    /// True if the prompt leaves room for this number of tokens.
+    fn leaves(&self, tokens: u64) -> bool {
+        let prompt = u64::try_from(self.tokens.len()).unwrap_or(u64::MAX);
+        prompt.saturating_add(tokens) <= u64::from(self.info.max_model_len)
+    }
+}
+
 /// Reads a request of this route, renders its messages and turns them into tokens.
 ///
 /// # Errors
@@ -164,20 +174,26 @@ async fn read<T>(
     prompt::drop_unseen_tools(&model, &info, &mut request).await?;
     let may_drop_tools = !call.policy.is_strict() && prompt::describes_optional_tools(&model, &info, &request).await?;
     let unrendered = Box::new(Unrendered { model, info, request, warnings });
-    let spare = may_drop_tools.then(|| unrendered.clone());
+    let spare = (may_drop_tools || unrendered.request.leaves_out_oldest).then(|| unrendered.clone());
     // Boxes keep the futures of routes small.
-    let first = Box::pin(unrendered.render(call, &mut check_length)).await;
-    let Some(mut spare) = spare.filter(|_| is_too_long(&first)) else { return Ok((first?, rest)) };
+    let first = Box::pin(unrendered.render(call, &mut check_length)).await.map(Box::new);
+    let Some(mut spare) = spare.filter(|_| is_too_long(&first)) else { return Ok((*first?, rest)) };
+    let shorter = Box::pin(spare.render_shorter(call, &mut check_length)).await?;
+    if !may_drop_tools || shorter.is_some() {
+        return Ok((*shorter.map_or(first, Ok)?, rest));
+    }
     drop(first);
     spare.request.calls = Calls::None;
     spare.warnings.clamped("tools", TOOLS_TOO_LONG.to_owned());
-    Ok((Box::pin(spare.render(call, &mut check_length)).await?, rest))
+    let last = Box::pin(spare.clone().render(call, &mut check_length)).await.map(Box::new);
+    let shorter = if is_too_long(&last) { Box::pin(spare.render_shorter(call, &mut check_length)).await? } else { None };
+    Ok((*shorter.map_or(last, Ok)?, rest))
 }
 
 /// True if no answer fits after this prompt.
-fn is_too_long(understood: &Result<Understood, ApiError>) -> bool {
+fn is_too_long(understood: &Result<Box<Understood>, ApiError>) -> bool {
     match understood {
-        Ok(understood) => u64::try_from(understood.tokens.len()).is_ok_and(|tokens| tokens >= u64::from(understood.info.max_model_len)),
+        Ok(understood) => !understood.leaves(1),
         Err(error) => matches!(error, ApiError::PromptTooLong { .. }),
     }
 }
@@ -192,6 +208,40 @@ struct Unrendered {
 }
 
 impl Unrendered {
+    /// As [`Self::render`] without the oldest turns, as few as possible, if the request allows that; `None` if it does
+    /// not, or if the newest turn does not fit either. Where turns are left out, an answer gets room.
+    async fn render_shorter(
+        &self,
+        call: &Call,
+        check_length: &mut impl FnMut(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
+    ) -> Result<Option<Box<Understood>>, ApiError> {
+        let cap = self.request.limit.map_or(TokenCap::AsManyAsFit, |limit| limit.cap);
+        let wanted = reserved(cap, self.info.max_model_len.into()).max(1);
+        let turns = if self.request.leaves_out_oldest { truncation::later_turns(&self.request.conversation) } else { Vec::new() };
+        let (mut fewest, mut most, mut shortest) = (0, turns.len(), None);
+        while fewest < most {
+            let middle = usize::midpoint(fewest, most);
+            let understood = Box::pin(self.beginning_at(turns[middle]).render(call, check_length)).await.map(Box::new);
+            let room = if middle + 1 == turns.len() { 1 } else { wanted };
+            match understood {
+                Ok(understood) if understood.leaves(room) => (most, shortest) = (middle, Some(understood)),
+                Ok(_) | Err(ApiError::PromptTooLong { .. }) => fewest = middle + 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(shortest)
+    }
+
+    /// The same request without the messages before this one.
+    fn beginning_at(&self, message: usize) -> Self {
+        let mut shorter = self.clone();
+        let name = shorter.request.names.conversation;
+        let count = truncation::leave_out_before(&mut shorter.request.conversation, message);
+        let text = format!("{name}: the oldest {count} messages were left out, because they do not fit into the context");
+        shorter.warnings.note(WarningName::Messages, text);
+        shorter
+    }
+
     /// Renders the messages, checks their length and the constraint, and turns them into tokens.
     async fn render(
         self,
