@@ -74,7 +74,8 @@ impl Warnings {
         self.ignored.extend(fields);
     }
 
-    /// Adds that a field was obeyed only in part; the name is empty for the body as a whole, and `text` is visible ASCII and spaces.
+    /// Adds that a field was obeyed only in part; `text` is visible ASCII and spaces. The name is empty for the body as
+    /// a whole.
     pub(super) fn clamped(&mut self, param: &str, text: String) {
         self.clamped.push((param.to_owned(), text));
     }

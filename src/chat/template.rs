@@ -83,8 +83,8 @@ impl ChatTemplate {
     /// off the async threads if the input is long.
     ///
     /// # Errors
-    /// `Raised` if the template refuses, `Reserved` or `Input` if the request asks for what cannot be, `Continuation` if the last message
-    /// cannot be continued, `Failed` otherwise.
+    /// `Raised` if the template refuses, `Reserved` or `Input` if the request asks for the impossible, `Continuation`
+    /// if the last message cannot be continued, `Failed` otherwise.
     pub fn render(&self, input: &ChatInput) -> Result<RenderedPrompt, TemplateError> {
         self.render_within(input, BASE_FUEL)
     }

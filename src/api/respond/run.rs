@@ -56,8 +56,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Submits `sequences`: the `n` choices of each prompt are adjacent, `n ≥ 1`. Errors name `fields`. If none has anything to compute
-    /// (`max_tokens == 0` and no prompt to score), all finish without the engine.
+    /// Submits `sequences`: the `n` choices of each prompt are adjacent, `n ≥ 1`. If none has anything to compute
+    /// (`max_tokens == 0` and no prompt to score), all finish without the engine. Errors name `fields`.
     ///
     /// # Errors
     /// As [`EngineHandle::submit`].

@@ -5,7 +5,8 @@ use crate::{
     chat::FALLBACK,
     gateway::testing::token,
     protocol::{
-        Constraint, EngineCall, EngineReply, Finish, FromEngine, SequenceRequest, SpecialText, StepReport, ToEngine, Token, Tokenize,
+        Constraint, EngineCall, EngineReply, Finish, FromEngine, GenerationError, SequenceRequest, SpecialText, StepReport, ToEngine,
+        Token, Tokenize,
     },
 };
 use axum::{body::Body, http::Request};
@@ -336,4 +337,26 @@ async fn an_argument_that_the_template_does_not_read_is_reported_and_in_a_strict
     let strict = Request::post("/v1/chat/completions").header("x-llamero-strict", "1").body(Body::from(body.to_string())).unwrap();
     let answer = app.send(strict).await;
     assert_eq!((answer.status.as_u16(), &json_of(&answer)["error"]["param"]), (400, &json!("chat_template_kwargs.enable_thinkin")));
+}
+
+#[tokio::test]
+async fn a_constraint_that_fails_while_text_is_generated_is_refused_by_its_field() {
+    let model = app().await.state.models.first().info.unwrap();
+    let app = TestApp::start_with(Setup::default(), (*model).clone(), |message| match message {
+        ToEngine::Call { id, call: EngineCall::Tokenize(_) } => {
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(vec![Token(1)])) }]
+        }
+        ToEngine::Call { id, call: EngineCall::Check(_) } => vec![FromEngine::Reply { id, reply: EngineReply::Check(Ok(Vec::new())) }],
+        ToEngine::Submit(request) => {
+            let mut output = token(request.id, 7, "ok");
+            output.finish = Some(Finish::Failed(GenerationError::Constraint("no token can follow".to_owned())));
+            vec![FromEngine::Step(StepReport { outputs: vec![output], ..StepReport::default() })]
+        }
+        _ => Vec::new(),
+    })
+    .await;
+
+    let error = json_of(&chat(&app, json!({"guided_regex": "a+"})).await)["error"].take();
+
+    assert_eq!((&error["param"], &error["code"]), (&json!("guided_regex"), &json!("invalid_value")), "{error}");
 }
