@@ -11,7 +11,7 @@
 use super::{
     call::Call,
     error::ApiError,
-    respond::{Mode, Recorder, Run, WireFormat, respond},
+    respond::{Mode, Recorder, RequestFields, Run, WireFormat, respond},
     warnings::Reported,
 };
 use crate::{gateway::models::Model, protocol::SequenceRequest};
@@ -29,6 +29,8 @@ pub(super) struct Submission {
     pub(super) choices: usize,
     /// True if the answer is streamed.
     pub(super) stream: bool,
+    /// The fields that later errors name.
+    pub(super) fields: RequestFields,
     /// Warnings about fields that are not obeyed, or only in part.
     pub(super) warnings: Reported,
     /// Time from the first tokens after which the text ends, but not before its first line break; see
@@ -63,12 +65,12 @@ pub(super) fn generate<F: WireFormat>(
 /// # Errors
 /// The engine refuses the submission.
 fn start(call: &Call, submission: Submission) -> Result<(Run, Reported), ApiError> {
-    let Submission { model, mut sequences, choices, stream, warnings, line_limit } = submission;
+    let Submission { model, mut sequences, choices, stream, fields, warnings, line_limit } = submission;
     // Cached prompts are shared within a key and never between keys.
     let namespace = call.principal.id.namespace();
     sequences.iter_mut().for_each(|sequence| sequence.namespace = namespace);
     let recorder = Recorder::new(call.route.label, &model.name, stream, call.received).with_warnings(warnings.for_log());
-    let run = Run::start(&model.handle, sequences, choices, recorder)?;
+    let run = Run::start(&model.handle, sequences, choices, fields, recorder)?;
     let run = match line_limit {
         Some(limit) => run.end_lines_after(limit),
         None => run,

@@ -167,7 +167,7 @@ pub enum ApiError {
         limit_bytes: usize,
     },
     /// The body is compressed in a way that this server does not read.
-    #[error("The 'Content-Encoding' of the request body is '{coding}'; 'gzip', 'br' and 'zstd' are accepted, one at a time.")]
+    #[error("The 'Content-Encoding' of the request body is '{coding}'; 'gzip', 'zstd' and 'identity' are accepted, one at a time.")]
     UnsupportedCoding {
         /// The text that the client sent.
         coding: String,
@@ -245,7 +245,7 @@ impl ApiError {
         match error {
             TokenizeError::Engine(error) => error.into(),
             TokenizeError::EngineDied(_) => Self::EngineDied,
-            TokenizeError::Text(error) => Self::invalid(param, error.to_string()),
+            TokenizeError::Text(error) => FieldError::invalid(param, error.to_string().trim_end_matches('.')).into(),
         }
     }
 
@@ -418,7 +418,7 @@ impl From<SubmitError> for ApiError {
             | SubmitError::KeyFull { retry_after, .. }
             | SubmitError::TooMuchText { retry_after } => Self::Overloaded { message, retry_after },
             SubmitError::Quarantined => Self::Quarantined,
-            SubmitError::TooMany { .. } => Self::invalid("prompt", message),
+            SubmitError::TooMany { .. } => Self::BadRequest { message, param: None, code: Some("invalid_value") },
             SubmitError::ShuttingDown => Self::ShuttingDown,
             SubmitError::NotGenerating | SubmitError::NotEmbedding => Self::wrong_kind_of_model(&message),
         }
@@ -448,8 +448,6 @@ impl From<GenerationError> for ApiError {
             GenerationError::KvExhausted | GenerationError::Busy(_) => {
                 Self::Overloaded { message: error.to_string(), retry_after: SHORT_WAIT }
             }
-            // The request's own constraint is at fault: it compiled, but then no token of this model could follow. A
-            // retry would fail again.
             GenerationError::Constraint(_) => Self::BadRequest { message: error.to_string(), param: None, code: Some("invalid_value") },
             GenerationError::Decode { .. } | GenerationError::NoCandidate | GenerationError::Invalid(_) => {
                 Self::EngineFailed { message: error.to_string() }

@@ -7,6 +7,7 @@
 mod error;
 pub mod ignored;
 pub mod spec;
+pub mod surrogates;
 pub mod token_caps;
 pub mod values;
 
@@ -15,7 +16,7 @@ pub use error::{FieldError, FieldFault};
 use crate::field_path::FieldPath;
 use ignored::Ignored;
 use serde_json::{Map, Value};
-use std::ops::RangeInclusive;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 /// Deepest nesting of arrays and objects in a body. serde_json itself stops at 128.
 const MAX_DEPTH: u32 = 64;
@@ -25,7 +26,7 @@ const MAX_DEPTH: u32 = 64;
 pub struct Fields {
     /// The value of a field that was read is set to null here: removing the field would move every field after it.
     map: Map<String, Value>,
-    /// Names of unread fields inside other fields.
+    /// Names of unread fields inside other fields, and the fields that were read otherwise than they were sent.
     unread: Ignored,
     /// Every name that was asked for, for the test that compares the documents with the readers.
     #[cfg(test)]
@@ -37,7 +38,8 @@ pub struct Fields {
 pub(crate) type AskedNames = std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<String>>>;
 
 impl Fields {
-    /// Reads a body as a JSON object. Of a repeated key the last value counts.
+    /// Reads a body as a JSON object. Of a repeated key the last value counts. Escapes of lone surrogates are read as
+    /// U+FFFD, and reported.
     ///
     /// # Errors
     /// `Body` if it is empty, not UTF-8, not JSON, nested more than 64 deep, or no object.
@@ -48,8 +50,15 @@ impl Fields {
         if nesting_exceeds(body, MAX_DEPTH) {
             return Err(FieldError::body(format!("it is nested more than {MAX_DEPTH} deep")));
         }
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(map)) => Ok(Self::new(map)),
+        let readable = surrogates::without_lone(body);
+        match serde_json::from_slice(&readable) {
+            Ok(Value::Object(map)) => {
+                let mut fields = Self::new(map);
+                if matches!(readable, Cow::Owned(_)) {
+                    fields.change("", surrogates::REPLACED);
+                }
+                Ok(fields)
+            }
             Ok(other) => Err(FieldError::body(format!("expected an object, but got {} instead", type_name(&other)))),
             Err(error) => Err(FieldError::body(error.to_string())),
         }
@@ -165,6 +174,12 @@ impl Fields {
     /// it is named.
     pub fn report(&mut self, name: &str) {
         self.unread.add(name);
+    }
+
+    /// Adds that a field is obeyed only in part, for the warnings; `text` is visible ASCII and spaces. A reader calls
+    /// this at most once for each of its fields.
+    pub fn change(&mut self, name: &str, text: impl Into<String>) {
+        self.unread.change(name, text.into());
     }
 
     /// The names of unread fields in the order of the body, then of those inside other fields. `null` is no field.

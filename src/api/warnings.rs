@@ -55,22 +55,27 @@ pub(super) struct Warnings {
     ignored: Ignored,
     /// Fields that were obeyed only in part, each with its warning.
     clamped: Vec<(String, String)>,
-    /// Notes on how the request was understood. A strict request is not refused for them.
-    notes: Vec<String>,
+    /// Notes on how the request was understood, each with the name under which it is counted. A strict request is not
+    /// refused for them.
+    notes: Vec<(WarningName, String)>,
 }
 
 impl Warnings {
     /// Warnings about these ignored fields, if there are any.
     pub(super) fn ignored(fields: Ignored) -> Self {
-        Self { ignored: fields, ..Self::default() }
+        let mut warnings = Self::default();
+        warnings.ignore(fields);
+        warnings
     }
 
-    /// Adds ignored fields.
-    pub(super) fn ignore(&mut self, fields: Ignored) {
+    /// Adds ignored fields, and those that a reader changed.
+    pub(super) fn ignore(&mut self, mut fields: Ignored) {
+        self.clamped.extend(fields.take_changed());
         self.ignored.extend(fields);
     }
 
-    /// Adds that a field was obeyed only in part; `text` is visible ASCII and spaces.
+    /// Adds that a field was obeyed only in part; `text` is visible ASCII and spaces. The name is empty for the body as
+    /// a whole.
     pub(super) fn clamped(&mut self, param: &str, text: String) {
         self.clamped.push((param.to_owned(), text));
     }
@@ -82,9 +87,9 @@ impl Warnings {
         self.notes.extend(others.notes);
     }
 
-    /// Adds a note on the form of an answer, which a strict request gets too; `text` is visible ASCII and spaces.
-    pub(super) fn note(&mut self, text: String) {
-        self.notes.push(text);
+    /// Adds a note, which a strict request gets too; `text` is visible ASCII and spaces.
+    pub(super) fn note(&mut self, name: WarningName, text: String) {
+        self.notes.push((name, text));
     }
 
     /// Accepts the warnings, unless the policy is strict and there is one.
@@ -93,7 +98,7 @@ impl Warnings {
     /// A 400 that names the first field concerned and contains all the warnings.
     pub(super) fn enforce(self, policy: WarningPolicy) -> Result<Reported, ApiError> {
         let names: Vec<String> = self.ignored.shown().map(visible).collect();
-        let param = names.first().or(self.clamped.first().map(|(param, _)| param)).cloned();
+        let param = names.first().or(self.clamped.first().map(|(param, _)| param)).filter(|param| !param.is_empty()).cloned();
         let mut texts = Vec::new();
         if !names.is_empty() {
             let rest = match self.ignored.len() - names.len() {
@@ -109,8 +114,10 @@ impl Warnings {
             let message = format!("Strict request not carried out: {}.", texts.join("; "));
             return Err(ApiError::BadRequest { message, param, code: Some("unsupported_parameter") });
         }
-        kinds.extend(self.notes.iter().map(|_| WarningName::Format));
-        texts.extend(self.notes);
+        for (name, text) in self.notes {
+            kinds.push(name);
+            texts.push(text);
+        }
         Ok(Reported { texts, names: kinds, in_body: policy.in_body })
     }
 }
@@ -213,7 +220,7 @@ mod tests {
         assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
         assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
         let mut noted = Warnings::default();
-        noted.note("objects are closed".into());
+        noted.note(WarningName::Format, "objects are closed".into());
         assert_eq!(noted.enforce(strict).unwrap().all(), ["objects are closed"]);
     }
 

@@ -60,7 +60,7 @@ fn every_template_renders_every_case_as_pythons_jinja_does() {
                 Ok(_) if expected["failed"] == "TypeError: 'NoneType' object is not iterable" => true,
                 Ok(prompt) => expected["text"] == prompt.text.as_str(),
                 Err(TemplateError::Raised(message)) => expected["raised"] == message.as_str(),
-                Err(TemplateError::Input(_) | TemplateError::Continuation(_)) => expected["input"].is_string(),
+                Err(TemplateError::Input(_) | TemplateError::Reserved(_) | TemplateError::Continuation(_)) => expected["input"].is_string(),
                 Err(TemplateError::Failed(_)) => expected["failed"].is_string(),
             };
             if !equal {

@@ -45,6 +45,9 @@ pub enum TemplateError {
     /// The template refused this conversation, in its own words. The request is at fault.
     #[error("{0}")]
     Raised(String),
+    /// An argument has the name of a variable that the server sets. The request is at fault.
+    #[error("`{0}` is set by the server and cannot be a template's argument")]
+    Reserved(String),
     /// The request asks for something that no template can do. The request is at fault.
     #[error("{0}")]
     Input(String),

@@ -83,8 +83,8 @@ impl ChatTemplate {
     /// off the async threads if the input is long.
     ///
     /// # Errors
-    /// `Raised` if the template refuses, `Input` if the request contradicts itself, `Continuation` if the last message
-    /// cannot be continued, `Failed` otherwise.
+    /// `Raised` if the template refuses, `Reserved` or `Input` if the request asks for the impossible, `Continuation`
+    /// if the last message cannot be continued, `Failed` otherwise.
     pub fn render(&self, input: &ChatInput) -> Result<RenderedPrompt, TemplateError> {
         self.render_within(input, BASE_FUEL)
     }
@@ -135,7 +135,7 @@ impl ChatTemplate {
 
 fn check(input: &ChatInput) -> Result<(), TemplateError> {
     if let Some(name) = input.kwargs.keys().find(|name| RESERVED.contains(&name.as_str())) {
-        return Err(TemplateError::Input(format!("`{name}` is set by the server and cannot be a template's argument")));
+        return Err(TemplateError::Reserved(name.clone()));
     }
     if input.add_generation_prompt && input.continue_final_message {
         let text = "`add_generation_prompt` begins a new message and `continue_final_message` continues the last: set one of them";

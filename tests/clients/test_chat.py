@@ -141,7 +141,7 @@ def test_without_a_limit_the_answer_ends_by_itself(client):
     [
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]}, "messages[0].content[0]"),
-        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+        ({"top_logprobs": -1, "logprobs": True}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"temperature": 3}, "temperature"),
         ({"max_completion_tokens": 0, "max_tokens": openai.NOT_GIVEN}, "max_completion_tokens"),
@@ -151,7 +151,10 @@ def test_without_a_limit_the_answer_ends_by_itself(client):
         ),
         ({"modalities": ["audio"]}, "modalities"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"extra_body": {"chat_template_kwargs": {"enable_thinkin": False}}}, "chat_template_kwargs.enable_thinkin"),
+        (
+            {"extra_body": {"chat_template_kwargs": {"enable_thinkin": False}}, "extra_headers": {"x-llamero-strict": "1"}},
+            "chat_template_kwargs.enable_thinkin",
+        ),
     ],
 )
 def test_what_is_wrong_is_a_bad_request_that_names_the_field(client, fields, param):

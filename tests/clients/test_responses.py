@@ -173,7 +173,7 @@ def test_an_answer_is_parsed_into_a_model_of_pydantic(client):
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
-        ({"truncation": "auto"}, "truncation"),
+        ({"truncation": "always"}, "truncation"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": 100_000, "extra_headers": {"x-llamero-strict": "1"}}, "max_output_tokens"),
         ({"temperature": 3}, "temperature"),

@@ -48,9 +48,9 @@ pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, Anthr
         warnings: warnings.for_body(),
         request_id: RequestId::present(),
     };
-    let (model, stream) = (prepared.model, prepared.request.stream);
+    let (model, stream, fields) = (prepared.model, prepared.request.stream, prepared.fields);
     let format = MessageFormat::new(model.name.clone(), view, prepared.output);
-    let submission = Submission { model, sequences: prepared.sequences, choices: 1, stream, warnings, line_limit: None };
+    let submission = Submission { model, sequences: prepared.sequences, choices: 1, stream, fields, warnings, line_limit: None };
     Ok(generate(&call, submission, format).await?)
 }
 

@@ -2,8 +2,8 @@
 //! [`ChatRequest`], as chat's reader does.
 //!
 //! Name, range and default of each field stand in `specs.rs`. A field either works, or is refused by name because
-//! ignoring it would change the result, or is reported. A range is Anthropic's if Anthropic states one, else chat's;
-//! chat's code reads the fields that both routes have. Fields of the beta API are read too, as far as clients send them
+//! ignoring it would change the result, or is reported. Chat's code reads the fields that both routes have, in chat's
+//! ranges. Fields of the beta API are read too, as far as clients send them
 //! by default.
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{
-        fields::{FieldError, Fields, ignored::Ignored},
+        fields::{FieldError, FieldFault, Fields, ignored::Ignored},
         openai::{
             chat::{
                 field_names::{self, FieldNames},
@@ -21,7 +21,7 @@ use crate::{
                 switches::Switches,
             },
             shared::{
-                ending::{self, Ending, read_stop},
+                ending::{Ending, read_stop},
                 limits::{RequestLimits, STREAM},
                 room::TokenLimit,
                 sampling::Sampling,
@@ -155,20 +155,15 @@ fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
 /// The strings that end the answer.
 fn stop_sequences(f: &mut Fields, max_strings: usize) -> Result<Vec<String>, FieldError> {
     const NAME: &str = specs::STOP_SEQUENCES.name;
-    match f.get(&specs::STOP_SEQUENCES)? {
-        None => Ok(Vec::new()),
-        Some(strings @ Value::Array(_)) => {
-            let mut stop = Fields::new(Map::from_iter([(ending::STOP.name.to_owned(), strings)]));
-            read_stop(&mut stop, max_strings).map_err(|error| error.at(NAME))
-        }
-        Some(other) => Err(FieldError::wrong_type(NAME, "an array of strings", &other)),
+    match f.peek(NAME) {
+        Some(other) if !other.is_array() => Err(FieldError::wrong_type(NAME, "an array of strings", other)),
+        _ => read_stop(f, &specs::STOP_SEQUENCES, max_strings),
     }
 }
 
-/// Checks the samplers against Anthropic's ranges, then reads them with chat's code.
+/// Reads the samplers of this route with chat's code.
 fn sampling(f: &mut Fields, vocabulary_size: u32) -> Result<Sampling, FieldError> {
     let mut samplers = f.pick(specs::SAMPLERS.iter().map(|spec| spec.name()));
-    samplers.clone().check(specs::SAMPLERS)?;
     Sampling::read(&mut samplers, vocabulary_size)
 }
 
@@ -184,10 +179,12 @@ fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, F
         "disabled" => false,
         _ => return Err(FieldError::invalid("thinking.type", "expected 'enabled', 'disabled' or 'adaptive'")),
     };
-    let budget = thinking.integer("budget_tokens", 1..=i64::MAX).map_err(inside)?;
-    if kind == "enabled" && budget.is_none() {
-        return Err(FieldError::missing("thinking.budget_tokens"));
-    }
+    // The budget is not enforced, so that any number of tokens will do.
+    let has_budget = match thinking.integer("budget_tokens", i64::MIN..=i64::MAX) {
+        Ok(budget) => budget.is_some(),
+        Err(FieldError { fault: FieldFault::OutOfRange { .. }, .. }) => true,
+        Err(error) => return Err(inside(error)),
+    };
     let shown = match thinking.string("display").map_err(inside)?.as_deref() {
         // Nothing is summarized: thinking is shown in full.
         None | Some("summarized") => true,
@@ -195,7 +192,7 @@ fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, F
         Some(_) => return Err(FieldError::invalid("thinking.display", "expected 'summarized' or 'omitted'")),
     };
     ignored.extend_inside(AT, &thinking.finish());
-    Ok(Some(Thinking { on, shown, has_budget: on && budget.is_some() }))
+    Ok(Some(Thinking { on, shown, has_budget: on && has_budget }))
 }
 
 /// Reads `output_config`, and `output_format`, its predecessor.
@@ -210,7 +207,10 @@ fn output_config(f: &mut Fields, ignored: &mut Ignored) -> Result<OutputConfig, 
         Some("medium") => Some("medium"),
         Some("high") => Some("high"),
         Some("xhigh" | "max") => Some("xhigh"),
-        Some(_) => return Err(FieldError::invalid("output_config.effort", "expected one of low, medium, high, xhigh, max")),
+        Some(_) => {
+            config.report("effort");
+            None
+        }
     };
     let newer = config.object("format").map_err(|error| error.inside(AT))?;
     if older.is_some() && newer.is_some() {

@@ -5,8 +5,7 @@ use crate::api::{
     fields::{
         spec::{FieldSpec, Specs},
         values::{
-            Integers, Numbers, Objects, Or, Refused, Shaped, Strings, Unused, integer, is_empty_array, object, refused, shaped, string,
-            unused,
+            Integers, Objects, Or, Refused, Shaped, Strings, Unused, integer, is_empty_array, object, refused, shaped, string, unused,
         },
     },
     openai::{
@@ -33,7 +32,7 @@ pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messag
 pub(in crate::api) const SYSTEM: FieldSpec<Shaped> = shaped("system", system).example("\"Be brief.\"").about("The system prompt.");
 pub(in crate::api) const STOP_SEQUENCES: FieldSpec<Shaped> = shaped("stop_sequences", stop_sequences)
     .example(r#"["\n"]"#)
-    .about("Strings that end the text and are not included in it; together 16 KiB at most. `--max-stop-strings` sets their number.");
+    .about("Strings that end the text and are not included in it; together 16 KiB at most, and empty ones are reported. `--max-stop-strings` sets their number.");
 pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools).example(r#"[{"name":"f","input_schema":{"type":"object"}}]"#).about("The client's own tools; those that Anthropic runs or trains its models for are left out and reported. `defer_loading`, `allowed_callers` and `input_examples` are reported.");
 pub(in crate::api) const TOOL_CHOICE: FieldSpec<Objects> = object("tool_choice", tool_choice)
     .example(r#"{"type":"any"}"#)
@@ -43,7 +42,7 @@ pub(in crate::api) const THINKING: FieldSpec<Objects> = object("thinking", think
     .about("Turns the template's thinking on or off, reported if it has no such switch; `budget_tokens` is not enforced and reported.");
 pub(in crate::api) const OUTPUT_CONFIG: FieldSpec<Objects> = object("output_config", output_config)
     .example(r#"{"format":{"type":"json_schema","schema":{"type":"object"}}}"#)
-    .about("`format` is always obeyed; `effort` is told to the template, reported if it knows none.");
+    .about("`format` is always obeyed; `effort` is told to the template, reported if it knows none or the word is another.");
 pub(in crate::api) const CACHE_CONTROL: FieldSpec<Unused> =
     unused("cache_control").about("Common beginnings of prompts are always cached; the same within blocks.");
 pub(in crate::api) const INFERENCE_GEO: FieldSpec<Unused> = unused("inference_geo").about("The answer is made here.");
@@ -60,9 +59,7 @@ pub(in crate::api) const DIAGNOSTICS: FieldSpec<Objects> = object("diagnostics",
     .about("Not made; asking for them is reported.");
 pub(in crate::api) const CONTAINER: FieldSpec<Refused> =
     refused("container", "is not supported: this server runs no code").unless(is_empty_array).about("This server runs no code.");
-pub(in crate::api) const TEMPERATURE: FieldSpec<Or<Numbers>> = sampling::TEMPERATURE.within(0.0..=1.0);
-pub(in crate::api) const TOP_K: FieldSpec<Or<Integers>> =
-    sampling::TOP_K.within(0..=sampling::MAX_TOKENS).works().about("Keep the likeliest tokens; 0 keeps all.");
+pub(in crate::api) const TOP_K: FieldSpec<Or<Integers>> = sampling::TOP_K.works().about("Keep the likeliest tokens; 0 and -1 keep all.");
 pub(in crate::api) const OUTPUT_FORMAT: FieldSpec<Objects> = object("output_format", || json!({"type": "object"}))
     .example(r#"{"type":"json_schema","schema":{"type":"object"}}"#)
     .about("The name of `output_config.format` in the beta API.");
@@ -106,7 +103,7 @@ pub(in crate::api) const MESSAGE_FIELDS: Specs = &[
     &SPEED,
     &DIAGNOSTICS,
     &CONTAINER,
-    &TEMPERATURE,
+    &sampling::TEMPERATURE,
     &sampling::TOP_P,
     &TOP_K,
     &OUTPUT_FORMAT,
@@ -125,8 +122,8 @@ pub(super) const REFUSED: Specs = &[&CONTAINER, &MCP_SERVERS, &THREAD];
 /// Fields for the operator's books and caches. Nothing is done with them, and they are never logged.
 pub(super) const UNUSED: Specs = &[&METADATA, &CACHE_CONTROL, &INFERENCE_GEO, &SERVICE_TIER, &USER_PROFILE_ID, &WORKSPACE_ID];
 
-/// The sampling fields of this route: Anthropic's in its ranges, and two of chat's.
-pub(super) const SAMPLERS: Specs = &[&TEMPERATURE, &sampling::TOP_P, &TOP_K, &sampling::MIN_P, &SEED];
+/// The sampling fields of this route: Anthropic's, and two of chat's.
+pub(super) const SAMPLERS: Specs = &[&sampling::TEMPERATURE, &sampling::TOP_P, &TOP_K, &sampling::MIN_P, &SEED];
 
 fn messages() -> Value {
     json!({
@@ -173,7 +170,7 @@ fn system() -> Value {
 }
 
 fn stop_sequences() -> Value {
-    let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
+    let text = json!({"type": "string", "maxLength": MAX_STOP_BYTES});
     json!({"type": "array", "maxItems": MAX_STOP_STRINGS, "items": text})
 }
 
@@ -213,7 +210,7 @@ fn thinking() -> Value {
         "required": ["type"],
         "properties": {
             "type": {"enum": ["enabled", "disabled", "adaptive"]},
-            "budget_tokens": {"type": ["integer", "null"], "minimum": 1},
+            "budget_tokens": {"type": ["integer", "null"]},
             "display": {"enum": ["summarized", "omitted", null]},
         },
     })

@@ -138,9 +138,8 @@ async fn refusals_name_the_field_of_this_route_and_nothing_reaches_the_engine() 
     let rows = [
         (json!({"max_tokens": null}), 400, "invalid_request_error", "'max_tokens'"),
         (json!({"messages": [{"role": "user", "content": [{"type": "image"}]}]}), 400, "invalid_request_error", "'messages.0.content.0'"),
-        (json!({"stop_sequences": [""]}), 400, "invalid_request_error", "'stop_sequences'"),
         (json!({"stop_sequences": vec!["a"; 65]}), 400, "invalid_request_error", "'stop_sequences'"),
-        (json!({"chat_template_kwargs": {"x": 1}}), 400, "invalid_request_error", "'chat_template_kwargs.x'"),
+        (json!({"chat_template_kwargs": {"messages": 1}}), 400, "invalid_request_error", "'chat_template_kwargs.messages'"),
     ];
     for (body, status, kind, part) in rows {
         let answer = ask(&app, body.clone()).await;
@@ -177,22 +176,13 @@ async fn what_the_template_does_not_show_is_told_under_the_names_of_this_route()
 #[tokio::test]
 async fn a_clients_own_words_are_repeated_as_they_are() {
     let app = app().await;
-    let rows = [
-        (
-            json!({"messages": [{"role": "user", "content": [{"type": "reasoning_effort"}]}]}),
-            "Invalid 'messages.0.content.0': blocks of type 'reasoning_effort' are not supported here: the model reads text only.",
-        ),
-        (
-            json!({"chat_template_kwargs": {"my_response_format": 1}}),
-            "Invalid 'chat_template_kwargs.my_response_format': this model's chat template does not use it.",
-        ),
-    ];
-    for (body, message) in rows {
-        let answer = ask(&app, body.clone()).await;
-        assert_eq!(json_of(&answer)["error"]["message"], message, "{body}");
+    let refused = ask(&app, json!({"messages": [{"role": "user", "content": [{"type": "reasoning_effort"}]}]})).await;
+    let message = "Invalid 'messages.0.content.0': blocks of type 'reasoning_effort' are not supported here: the model reads text only.";
+    assert_eq!(json_of(&refused)["error"]["message"], message);
+    for name in ["reasoning_effort", "my_response_format"] {
+        let kwargs = ask(&app, json!({"chat_template_kwargs": {name: "low"}})).await;
+        assert_eq!(kwargs.header("x-llamero-warnings"), format!("ignored fields: chat_template_kwargs.{name}"));
     }
-    let kwargs = ask(&app, json!({"chat_template_kwargs": {"reasoning_effort": "low"}})).await;
-    assert_eq!(kwargs.header("x-llamero-warnings"), "ignored fields: chat_template_kwargs.reasoning_effort");
 }
 
 #[tokio::test]

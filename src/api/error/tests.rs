@@ -83,7 +83,8 @@ fn errors_of_the_gateway_and_the_engine_become_their_rows() {
         (TokenizeError::Engine(SubmitError::ShuttingDown).into(), ApiError::ShuttingDown),
         (
             TokenizeError::Text(TextError::RunTooLong { len: 9, max: 5 }).into(),
-            ApiError::invalid("prompt", "the text has a run of 9 characters without a break; at most 5 are accepted for this model"),
+            FieldError::invalid("prompt", "the text has a run of 9 characters without a break; at most 5 are accepted for this model")
+                .into(),
         ),
         (
             SubmitError::TooMuchText { retry_after: wait(7) }.into(),

@@ -1,4 +1,4 @@
-//! Names of fields that have no effect, as warnings list them.
+//! Names of fields that have no effect, as warnings list them, and warnings about fields that are obeyed only in part.
 //!
 //! The first [`SHOWN`] names are listed; the others are only counted. A body of 2 MB can have 400,000 names, so adding
 //! one takes the same time however many there are.
@@ -22,6 +22,8 @@ pub struct Ignored {
     shown: Vec<(u64, String)>,
     /// Digests of all names.
     known: HashSet<u64>,
+    /// Fields that are obeyed only in part, each with its warning: at most as many as the readers have fields.
+    changed: Vec<(String, String)>,
 }
 
 impl Ignored {
@@ -35,8 +37,20 @@ impl Ignored {
         self.insert(digest((outer, digest(name))), || format!("{outer}.{name}"));
     }
 
+    /// Adds that a field is obeyed only in part; the name is empty for the body as a whole, and `text` is visible ASCII
+    /// and spaces.
+    pub fn change(&mut self, name: &str, text: String) {
+        self.changed.push((name.to_owned(), text));
+    }
+
+    /// Takes the fields that are obeyed only in part, each with its warning.
+    pub fn take_changed(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.changed)
+    }
+
     /// Adds names of fields inside another.
     pub fn extend_inside(&mut self, outer: &str, names: &Self) {
+        self.changed.extend(names.changed.iter().map(|(name, text)| (format!("{outer}.{name}"), text.clone())));
         for (known, name) in &names.shown {
             self.insert(digest((outer, *known)), || format!("{outer}.{name}"));
         }
@@ -46,6 +60,7 @@ impl Ignored {
     /// Adds names to the list.
     pub fn extend(&mut self, names: Self) {
         self.known.extend(names.hidden());
+        self.changed.extend(names.changed);
         for (known, name) in names.shown {
             self.insert(known, || name);
         }

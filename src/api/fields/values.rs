@@ -4,7 +4,7 @@
 //! Each kind reads a value and describes itself as a JSON Schema, so that no range stands in two places.
 
 use super::{
-    FieldError, Fields, integer as read_integer, number as read_number,
+    FieldError, FieldFault, Fields, integer as read_integer, number as read_number,
     spec::{FieldSpec, Support, Values},
 };
 use serde_json::{Map, Value, json};
@@ -283,6 +283,22 @@ impl Values for OneOf {
 
     fn schema(&self) -> Value {
         json!({"type": "string", "enum": self.words})
+    }
+}
+
+impl Fields {
+    /// Reads one of a list of words, for a field that only advises: another word is reported, and counts as absent.
+    ///
+    /// # Errors
+    /// The field is no string.
+    pub fn known_word(&mut self, spec: &FieldSpec<OneOf>) -> Result<Option<&'static str>, FieldError> {
+        match self.get(spec) {
+            Err(FieldError { fault: FieldFault::Invalid { .. }, .. }) => {
+                self.report(spec.name);
+                Ok(None)
+            }
+            read => read,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     error::ApiError,
     fields::Fields,
     llama_server::{
-        answer::{PromptWithRoom, answer},
+        answer::{PreparedPrompts, PromptWithRoom, answer},
         requested,
     },
     openai::{completions::fim::NO_MARKS, models, shared::limits::RequestLimits},
@@ -39,7 +39,8 @@ pub(super) async fn infill(call: Call, mut fields: Fields) -> Result<Response, A
         warnings.clamped(param, text);
     }
     let prompt = PromptWithRoom { tokens: window.prompt, max_tokens: window.max_tokens, is_cut_short: window.is_cut_short };
-    answer(&call, model, &info, request.options, (vec![prompt], warnings)).await
+    let prepared = PreparedPrompts { field: "input_prefix", prompts: vec![prompt], warnings };
+    answer(&call, model, &info, request.options, prepared).await
 }
 
 /// The model's FIM tokens, which mark a hole.

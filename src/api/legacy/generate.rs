@@ -7,7 +7,7 @@ use crate::{
         driver::{self, Submission},
         error::{ApiError, PromptLength},
         openai::shared::{length, room},
-        respond::{Usage, WireFormat},
+        respond::{RequestFields, Usage, WireFormat},
         state::AppState,
         warnings::Warnings,
     },
@@ -60,7 +60,9 @@ async fn complete(call: &Call, request: GenerateRequest) -> Result<Response, Api
     let warnings = call.enforce(warnings(&request, max_tokens))?;
     let format = Completion { text: String::new(), prompt: request.prompt.clone(), model: model.name.clone() };
     let sequences = vec![sequence(request, prompt, max_tokens)?];
-    driver::generate(call, Submission { model, sequences, choices: 1, stream: false, warnings, line_limit: None }, format).await
+    // The number of choices is fixed, and nothing constrains the text.
+    let fields = RequestFields { prompt: PROMPT, choices: PROMPT, constraint: None };
+    driver::generate(call, Submission { model, sequences, choices: 1, stream: false, fields, warnings, line_limit: None }, format).await
 }
 
 /// The number of tokens to generate: the number of the request, reduced to the rest of the context. Old callers send

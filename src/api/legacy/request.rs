@@ -15,11 +15,13 @@ use crate::api::{
     fields::{
         ignored::Ignored,
         spec::FieldSpec,
+        surrogates,
         values::{Numbers, Or},
     },
     openai::shared::ending::MAX_STOP_BYTES_TOGETHER,
 };
 use axum::http::{HeaderMap, StatusCode, header};
+use std::borrow::Cow;
 
 /// The maximum length of a stop string, characters.
 const MAX_STOP_CHARACTERS: usize = 256;
@@ -72,7 +74,13 @@ impl GenerateRequest {
             Json::String(text.to_owned())
         };
         match &document {
-            Json::Object(members) => Self::from_members(&document, members, max_stop_strings),
+            Json::Object(members) => {
+                let mut request = Self::from_members(&document, members, max_stop_strings)?;
+                if matches!(surrogates::without_lone(body), Cow::Owned(_)) {
+                    request.ignored.change("", surrogates::REPLACED.to_owned());
+                }
+                Ok(request)
+            }
             _ => Err(unprocessable(&[ValidationFault::of_body(Rule::ModelAttributesType, &document)])),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     format::{LlamaFormat, PromptHead},
-    options::SharedOptions,
+    options::{SharedOptions, specs},
     settings::{AnswerSettings, settings},
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         driver::{Submission, generate},
         error::ApiError,
         openai::shared::{answer::draw_seed, structured},
+        respond::RequestFields,
         warnings::Warnings,
     },
     gateway::models::Model,
@@ -30,6 +31,16 @@ pub(in crate::api) struct PromptWithRoom {
     pub(in crate::api) is_cut_short: bool,
 }
 
+/// The prompts of a request, and the warnings so far.
+pub(in crate::api) struct PreparedPrompts {
+    /// The field that they come from.
+    pub(in crate::api) field: &'static str,
+    /// The prompts, at least one.
+    pub(in crate::api) prompts: Vec<PromptWithRoom>,
+    /// Parts of the request that have no effect or are changed.
+    pub(in crate::api) warnings: Warnings,
+}
+
 /// Checks the constraint, generates, and answers.
 ///
 /// # Errors
@@ -39,7 +50,7 @@ pub(in crate::api) async fn answer(
     model: Model,
     info: &ModelInfo,
     mut options: SharedOptions,
-    (prompts, mut warnings): (Vec<PromptWithRoom>, Warnings),
+    PreparedPrompts { field, prompts, mut warnings }: PreparedPrompts,
 ) -> Result<Response, ApiError> {
     structured::check(&model.handle, options.constraint.as_ref(), &mut warnings, |text| text).await?;
     let warnings = call.enforce(warnings)?;
@@ -52,6 +63,11 @@ pub(in crate::api) async fn answer(
         ),
     );
     let texts = texts.await?;
+    let fields = RequestFields {
+        prompt: field,
+        choices: specs::N_CMPL.name,
+        constraint: options.constraint.as_ref().map(|constrained| constrained.path.clone()),
+    };
     let seed = options.sampling.seed.map_or_else(draw_seed, Ok)?;
     let mut sequences = Vec::with_capacity(prompts.len() * options.n);
     let mut heads = Vec::with_capacity(prompts.len());
@@ -85,7 +101,7 @@ pub(in crate::api) async fn answer(
     }
     let format = LlamaFormat::new(heads, options.n, options.view, options.n_probs.is_some());
     let (choices, stream, line_limit) = (options.n, options.stream, options.time_limit);
-    generate(call, Submission { model, sequences, choices, stream, warnings, line_limit }, format).await
+    generate(call, Submission { model, sequences, choices, stream, fields, warnings, line_limit }, format).await
 }
 
 /// The parts that all sequences of the request have in common.

@@ -8,7 +8,7 @@ pub(in crate::api) mod prompt;
 pub(in crate::api) mod specs;
 
 use super::{
-    answer::{PromptWithRoom, answer},
+    answer::{PreparedPrompts, PromptWithRoom, answer},
     options::{SharedOptions, specs::N_PREDICT},
     requested,
 };
@@ -75,7 +75,8 @@ pub(in crate::api) async fn complete(call: Call, mut fields: Fields) -> Result<R
     };
     room.report(encoded.iter().map(Vec::len), &mut warnings);
     let fitting = encoded.into_iter().map(|tokens| fit(tokens, &room)).collect::<Result<Vec<_>, _>>()?;
-    answer(&call, model, &info, options, (fitting, warnings)).await
+    let prepared = PreparedPrompts { field: specs::PROMPT.name, prompts: fitting, warnings };
+    answer(&call, model, &info, options, prepared).await
 }
 
 /// The handler of `POST /completions`: llama-server's route for a request with its `n_predict`, else OpenAI's.

@@ -83,7 +83,7 @@ impl SharedOptions {
             limit,
             n: n(&mut f, limits.max_num_seqs, &mut unknown)?,
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
-            ending: Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?,
+            ending: Ending::read(&mut f, limits, Some(limit))?,
             time_limit: u64::try_from(time_limit).ok().filter(|limit| *limit > 0).map(Duration::from_millis),
             constraint: read_llama_servers_constraint(&mut f)?,
             n_probs,
@@ -98,7 +98,6 @@ impl SharedOptions {
             unknown: Ignored::default(),
             changes,
         };
-        options.ending.check(Some(limit))?;
         // The prefix cache is always used; a request can neither ask for it nor refuse it.
         if !f.get(&specs::CACHE_PROMPT)? {
             unknown.add(specs::CACHE_PROMPT.name);

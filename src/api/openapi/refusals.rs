@@ -41,20 +41,19 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 
 | refused | where | status | reason |
 | --- | --- | --- | --- |
-| a body that is empty, no JSON object, not UTF-8, nested more than 64 deep, or has an escape of a lone surrogate | all but generate | 400 | it cannot be read; of a repeated name the last value counts |
+| a body that is empty, no JSON object, not UTF-8, or nested more than 64 deep | all but generate | 400 | it cannot be read; of a repeated name the last value counts |
 | a body that is empty, no JSON object or of another `Content-Type`; one that is not UTF-8, is nested more than 64 deep, or has an integer of more than 4,300 digits | generate | 422; 400 | FastAPI's rules |
 | a required field that is absent or `null` | all | 400 | there is nothing to compute; the tables of routes mark these fields |
 | a value of the wrong type, or a word that the field does not have | all | 400 | its meaning is not known |
 | a number outside the range in the route's table (of samplers +) | all | 400 | it has no meaning there |
 | a request that would be answered with a warning, except that objects are closed; unknown fields are such warnings | all, strict | 400 | the client asked for it |
 | a `model` that is not served; no `model`, where its absence is reported | all but generate, strict | 404; 400 | another model would answer |
-| `stream_options` without `stream` | OpenAI's | 400 | OpenAI's rule |
 
 ### Prompts and lengths
 
 | refused | where | status | reason |
 | --- | --- | --- | --- |
-| a prompt that does not fit into the context, or leaves no room for an answer | generating but `/infill`, which cuts it | 400 `context_length_exceeded` | on *messages*: `prompt is too long: N tokens > M maximum` |
+| a prompt that does not fit into the context, or leaves no room for an answer | generating but `/infill`, which cuts it, and *responses* with `truncation: auto`, if the newest turn fits | 400 `context_length_exceeded` | on *messages*: `prompt is too long: N tokens > M maximum` |
 | a limit above the room that the prompt leaves | generating, strict | the same code, with the limit's field | on *messages*: ``input length and `max_tokens` exceed context limit: A + B > M, …``; on *generate* and `/infill` as any warning |
 | a limit of -1; no limit | messages, generate; messages | 400 | FastAPI's and Anthropic's rules |
 | `max_tokens` and `max_completion_tokens` that differ | chat | 400 | one of them would be ignored |
@@ -82,7 +81,7 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 | a last message of the assistant with `tool_use`, or with `thinking` alone | messages | 400 | only text can be continued |
 | `continue_final_message` with `add_generation_prompt` or without text in the last message; a text that the template changes or leaves out | chats | 400 | the answer would not continue it |
 | a conversation that the model's chat template refuses or fails on | chats | 400 | the message has the template's reason |
-| more than 32 `chat_template_kwargs`; one that neither the template nor usual ones know, or that the server sets | chats | 400 | a misspelled switch would do nothing |
+| more than 32 `chat_template_kwargs`, or one that the server sets | chats | 400 | each takes memory; the template needs the server's value |
 | `chat_template`, `add_special_tokens: true`; on *chat* also `documents` that are not empty, `truncate_prompt_tokens`, `echo: true` | chat, `/tokenize`, `/apply-template` | 400 | the operator chooses the template, which writes special tokens; documents belong into `messages`, and old messages can be left out |
 
 ### Tools
@@ -101,7 +100,7 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 | refused | where | status | reason |
 | --- | --- | --- | --- |
 | two constraints that differ; `output_format` beside `output_config.format` | OpenAI's, llama; messages | 400 | an output can obey one |
-| a format of an unknown type, without its schema, or with a `name` of other characters than letters, digits, `_` and `-`, or more than 64; unknown options of `structured_outputs` | OpenAI's, messages | 400 | nothing, or another constraint, would be enforced; the name is OpenAI's rule |
+| a format of an unknown type, without its schema, or with a `name` of more than 1,024 bytes; unknown options of `structured_outputs` | OpenAI's, messages | 400 | nothing, or another constraint, would be enforced; responses repeat the name |
 | a constraint, or a `strict` tool that must be called, that is malformed, above [a limit](STRUCTURED_OUTPUT.md#fields), has [keywords that are not supported](STRUCTURED_OUTPUT.md#keywords-that-are-refused), or that no text of the model can fulfil | OpenAI's, llama, messages | 400 | nothing is generated without its constraint; a stream that has begun ends with the error |
 | a constraint that cannot be tried out now | OpenAI's, llama, messages | 503 | others are compiled, or the machine is busy |
 
@@ -110,11 +109,11 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 | refused | where | status | reason |
 | --- | --- | --- | --- |
 | `n`, `n_cmpl` or `best_of` above 8 or above `--max-num-seqs`; `best_of` below `n`, or above it in a stream | completions, chat, llama | 400 | each answer takes a slot; the best are known only at the end |
-| more than 300 entries of `logit_bias`; ids outside the vocabulary +; biases beyond -100 to 100 + | OpenAI's, llama | 400 | OpenAI's limits |
+| more than 300 entries of `logit_bias`; keys that are no numbers +; biases beyond -100 to 100 + | OpenAI's, llama | 400 | OpenAI's limits |
 | `repetition_penalty` and `repeat_penalty`, or `typical_p` and `typ_p`, that differ +; more than 16 `dry_sequence_breakers` +, or one without or with more than 40 bytes + | OpenAI's | 400 | two names of one parameter; llama.cpp's limits |
-| more stop strings than `--max-stop-strings` (64), one of more than 256 bytes (*generate*: characters), an empty one +, or 16,384 bytes together | generating | 400 | each is compared with each byte of the answer |
-| more than 128 `stop_token_ids`, or ids outside the vocabulary; `min_tokens` above the limit of the answer | OpenAI's, llama | 400 | each takes memory; both limits cannot be obeyed |
-| more alternatives than 5 (*completions*) or 20, or than `--max-logprobs` +; `top_logprobs` without `logprobs`; `prompt_logprobs` in a stream | OpenAI's; chat; completions | 400 | OpenAI's limits; the answer has no place for them |
+| more stop strings than `--max-stop-strings` (64), one of more than 256 bytes (*generate*: characters), or 16,384 bytes together; on *generate* an empty one | generating | 400 | each is compared with each byte of the answer |
+| more than 128 `stop_token_ids`, or ids outside the vocabulary | OpenAI's, llama | 400 | each takes memory; there is no such token |
+| `top_logprobs` without `logprobs`; `prompt_logprobs` in a stream | chat; completions | 400 | the answer has no place for them |
 | `allowed_token_ids`, `bad_words`, `logits_processors`, `prompt_embeds`, `use_beam_search`, unless empty or `false` | OpenAI's | 400 | vLLM's; not implemented, and they would change the answer |
 | more than 64 entries of `samplers` or `response_fields` | llama | 400 | each takes memory |
 
@@ -124,9 +123,7 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 | --- | --- | --- | --- |
 | `modalities` other than text; `web_search_options`; a `prediction` that is not text | chat | 400 | the answer is text, and this server does not search the web |
 | `functions`, unless empty; `function_call`, unless `none` | chat | 400 | OpenAI replaced them by `tools` and `tool_choice` |
-| `previous_response_id`, `conversation`, `prompt`, items of type `item_reference`; `background: true`, `background_options` | responses | 400 | nothing is stored, so send the items; no answer can be fetched later. `store: true` is a warning |
-| `truncation: auto`, `context_management`; `moderation`; `prewarm: true` in `prompt_cache_options` | responses | 400 | leave out old items instead; nothing is moderated; each request generates |
-| `metadata` of more than 16 keys of 64 characters, or of strings of more than 512 | responses | 400 | OpenAI's limits; it is repeated in the answer |
+| `previous_response_id`, `conversation`, `prompt`, items of type `item_reference`; `background: true` | responses | 400 | nothing is stored, so send the items; no answer can be fetched later. `store: true` is a warning |
+| `metadata` of more than 65,536 bytes | responses | 400 | it is repeated in the answer |
 | `container`, `mcp_servers`, `thread`, unless an empty array | messages | 400 | this server runs no code, calls no other servers and keeps no conversations |
-| `thinking` of type `enabled` without `budget_tokens` | messages | 400 | Anthropic's rule |
 ";

@@ -12,12 +12,14 @@
 
 mod progress;
 mod recorder;
+mod request_fields;
 mod run;
 pub(in crate::api) mod sse;
 mod time_limit;
 
 pub use progress::{ProgressChunk, PromptProgress};
 pub use recorder::Recorder;
+pub use request_fields::RequestFields;
 pub use run::{Run, Usage, finish_reason};
 
 use crate::{

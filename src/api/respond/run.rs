@@ -1,6 +1,6 @@
 //! A generation as a response follows it: its events in order, its failure as an [`ApiError`], its usage.
 
-use super::{Recorder, time_limit};
+use super::{Recorder, RequestFields, time_limit};
 use crate::{
     api::{body_budget, error::ApiError},
     gateway::handle::{EngineHandle, GenerationEvent},
@@ -50,16 +50,24 @@ pub struct Run {
     completion_tokens: u64,
     accepted_drafts: u64,
     rejected_drafts: u64,
+    /// The fields that a failure names; `None` if the engine takes no part.
+    fields: Option<RequestFields>,
     recorder: Recorder,
 }
 
 impl Run {
     /// Submits `sequences`: the `n` choices of each prompt are adjacent, `n ≥ 1`. If none has anything to compute
-    /// (`max_tokens == 0` and no prompt to score), all finish without the engine.
+    /// (`max_tokens == 0` and no prompt to score), all finish without the engine. Errors name `fields`.
     ///
     /// # Errors
     /// As [`EngineHandle::submit`].
-    pub fn start(engine: &EngineHandle, sequences: Vec<SequenceRequest>, n: usize, mut recorder: Recorder) -> Result<Self, ApiError> {
+    pub fn start(
+        engine: &EngineHandle,
+        sequences: Vec<SequenceRequest>,
+        n: usize,
+        fields: RequestFields,
+        mut recorder: Recorder,
+    ) -> Result<Self, ApiError> {
         let prompts: Vec<usize> = sequences.iter().step_by(n).map(|sequence| sequence.prompt.len()).collect();
         recorder.expect_choices(sequences.len(), n);
         recorder.expect_tokens(sequences.iter().map(|sequence| sequence.max_tokens).max().unwrap_or(0));
@@ -71,11 +79,11 @@ impl Run {
             Ok(generation) => {
                 body_budget::release();
                 let events = stream::unfold(generation, async |mut generation| Some((generation.next().await?, generation)));
-                Ok(Self::follow(events.boxed(), &prompts, n, recorder))
+                Ok(Self { fields: Some(fields), ..Self::follow(events.boxed(), &prompts, n, recorder) })
             }
             Err(refusal) => {
                 let detail = refusal.to_string();
-                let error = ApiError::from(refusal);
+                let error = fields.refused(refusal, prompts.len());
                 recorder.failed(&error, detail);
                 Err(error)
             }
@@ -87,7 +95,8 @@ impl Run {
         let unfinished = prompts.len() * n;
         recorder.expect_choices(unfinished, n);
         let prompts = prompts.iter().map(|&tokens| (tokens, None)).collect();
-        let mut run = Self { events, unfinished, n, prompts, completion_tokens: 0, accepted_drafts: 0, rejected_drafts: 0, recorder };
+        let mut run =
+            Self { events, unfinished, n, prompts, completion_tokens: 0, accepted_drafts: 0, rejected_drafts: 0, fields: None, recorder };
         run.recorder.count(run.usage());
         run
     }
@@ -113,7 +122,10 @@ impl Run {
         };
         self.observe(&event);
         match &event.output.finish {
-            Some(Finish::Failed(error)) => return Err(self.fail(error.clone().into(), error.to_string())),
+            Some(Finish::Failed(error)) => {
+                let named = self.fields.as_ref().map_or_else(|| error.clone().into(), |fields| fields.failed(error.clone()));
+                return Err(self.fail(named, error.to_string()));
+            }
             Some(_) => self.unfinished -= 1,
             None => {}
         }

@@ -213,6 +213,7 @@ fn thinking_and_effort_are_one_switch_of_chats() {
             Some(("none", "thinking")),
             vec!["output_config.effort".to_owned()],
         ),
+        (json!({"output_config": {"effort": "much"}}), None, vec!["output_config.effort".to_owned()]),
     ];
     for (body, expected, ignored) in rows {
         let expected = expected.map(|(word, field): (&str, &str)| (word.to_owned(), field.to_owned()));
@@ -221,6 +222,20 @@ fn thinking_and_effort_are_one_switch_of_chats() {
     let budget = read(json!({"thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}})).unwrap();
     assert_eq!(budget.chat.partly, [("thinking.budget_tokens", "thinking.budget_tokens is not enforced")]);
     assert!(!budget.shows_thoughts);
+    for (budget, told) in [(json!(-1), 1), (json!(0), 1), (json!(u64::MAX), 1), (json!(1e300), 1), (Value::Null, 0)] {
+        let read = read(json!({"thinking": {"type": "enabled", "budget_tokens": budget}})).unwrap();
+        assert_eq!(read.chat.partly.len(), told, "{budget}");
+    }
+}
+
+#[test]
+fn samplers_have_chats_ranges_and_an_empty_stop_string_is_left_out_and_reported() {
+    let mut chat = read(json!({"temperature": 1.5, "top_k": -1, "stop_sequences": ["", "x"]})).unwrap().chat;
+
+    let params = chat.sampling.for_choice(0, 0);
+    assert_eq!((params.temperature, params.top_k, chat.ending.strings.as_slice()), (1.5, 0, ["x".to_owned()].as_slice()));
+    let told = ("stop_sequences".to_owned(), "stop_sequences: an empty string was left out".to_owned());
+    assert_eq!(chat.ignored_last.take_changed(), [told]);
 }
 
 #[test]
@@ -454,14 +469,14 @@ fn what_is_wrong_is_named_by_its_place() {
         (json!({"tool_choice": {"type": "some"}}), "tool_choice.type"),
         (json!({"tool_choice": "auto"}), "tool_choice"),
         (json!({"max_tokens": 0}), "max_tokens"),
-        (json!({"temperature": 1.1}), "temperature"),
+        (json!({"temperature": 2.1}), "temperature"),
         (json!({"top_p": -0.1}), "top_p"),
-        (json!({"top_k": -1}), "top_k"),
+        (json!({"top_k": -2}), "top_k"),
         (json!({"stop_sequences": "x"}), "stop_sequences"),
-        (json!({"thinking": {"type": "enabled"}}), "thinking.budget_tokens"),
+        (json!({"thinking": {"type": "enabled", "budget_tokens": 1.5}}), "thinking.budget_tokens"),
         (json!({"thinking": {"type": "between_tools"}}), "thinking.type"),
         (json!({"thinking": {"type": "adaptive", "display": "x"}}), "thinking.display"),
-        (json!({"output_config": {"effort": "x"}}), "output_config.effort"),
+        (json!({"output_config": {"effort": 1}}), "output_config.effort"),
         (json!({"output_config": {"format": {"type": "text"}}}), "output_config.format.type"),
         (json!({"output_format": {"type": "json_schema"}}), "output_format.schema"),
         (json!({"container": "c"}), "container"),

@@ -15,13 +15,14 @@ mod prompt;
 pub(in crate::api) mod request;
 pub(in crate::api) mod specs;
 pub(in crate::api) mod switches;
+mod truncation;
 
 use super::{
     models,
     shared::answer::{ResponseHead, draw_seed},
     shared::length,
-    shared::limits::RequestLimits,
-    shared::room::AnswerRoom,
+    shared::limits::{N, RequestLimits},
+    shared::room::{AnswerRoom, reserved},
     shared::structured::{self, Constrained},
 };
 use crate::{
@@ -30,11 +31,13 @@ use crate::{
         driver::{Submission, generate},
         error::ApiError,
         fields::{FieldError, Fields, token_caps::TokenCap},
+        respond::RequestFields,
         warnings::Warnings,
     },
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools, offered_constraint},
     gateway::models::Model,
     protocol::{ModelInfo, SequenceRequest, Token},
+    telemetry::metrics::WarningName,
 };
 use axum::response::Response;
 use format::{ChatFormat, ChatView};
@@ -52,7 +55,7 @@ const TOOLS_TOO_LONG: &str = "no tool was offered: their description in the syst
 /// # Errors
 /// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let PreparedChat { request, model, info, warnings, seed, output, sequences } = prepare(&call, fields).await?;
+    let PreparedChat { request, model, info, warnings, seed, output, sequences, fields } = prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
     let view = ChatView {
         n: request.n,
@@ -65,7 +68,7 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
     };
     let format = ChatFormat::new(ResponseHead::new("chatcmpl", model.name.clone(), &info), view, &output);
     let format = format.with_progress(request.return_progress);
-    let submission = Submission { model, sequences, choices: request.n, stream: request.stream, warnings, line_limit: None };
+    let submission = Submission { model, sequences, choices: request.n, stream: request.stream, fields, warnings, line_limit: None };
     generate(&call, submission, format).await
 }
 
@@ -86,6 +89,8 @@ pub(in crate::api) struct PreparedChat {
     pub(in crate::api) output: Arc<OutputSpec>,
     /// One sequence for each choice.
     pub(in crate::api) sequences: Vec<SequenceRequest>,
+    /// The fields that later errors name.
+    pub(in crate::api) fields: RequestFields,
 }
 
 /// A request whose prompt is known. It is not checked yet that an answer fits after the prompt.
@@ -103,6 +108,14 @@ pub(in crate::api) struct Understood {
     end_marks: Vec<String>,
     /// The tokens of the prompt.
     pub(in crate::api) tokens: Vec<Token>,
+}
+
+impl Understood {
+    /// True if the prompt leaves room for this number of tokens.
+    fn leaves(&self, tokens: u64) -> bool {
+        let prompt = u64::try_from(self.tokens.len()).unwrap_or(u64::MAX);
+        prompt.saturating_add(tokens) <= u64::from(self.info.max_model_len)
+    }
 }
 
 /// Reads a request of this route, renders its messages and turns them into tokens.
@@ -161,20 +174,26 @@ async fn read<T>(
     prompt::drop_unseen_tools(&model, &info, &mut request).await?;
     let may_drop_tools = !call.policy.is_strict() && prompt::describes_optional_tools(&model, &info, &request).await?;
     let unrendered = Box::new(Unrendered { model, info, request, warnings });
-    let spare = may_drop_tools.then(|| unrendered.clone());
+    let spare = (may_drop_tools || unrendered.request.leaves_out_oldest).then(|| unrendered.clone());
     // Boxes keep the futures of routes small.
-    let first = Box::pin(unrendered.render(call, &mut check_length)).await;
-    let Some(mut spare) = spare.filter(|_| is_too_long(&first)) else { return Ok((first?, rest)) };
+    let first = Box::pin(unrendered.render(call, &mut check_length)).await.map(Box::new);
+    let Some(mut spare) = spare.filter(|_| is_too_long(&first)) else { return Ok((*first?, rest)) };
+    let shorter = Box::pin(spare.render_shorter(call, &mut check_length)).await?;
+    if !may_drop_tools || shorter.is_some() {
+        return Ok((*shorter.map_or(first, Ok)?, rest));
+    }
     drop(first);
     spare.request.calls = Calls::None;
     spare.warnings.clamped("tools", TOOLS_TOO_LONG.to_owned());
-    Ok((Box::pin(spare.render(call, &mut check_length)).await?, rest))
+    let last = Box::pin(spare.clone().render(call, &mut check_length)).await.map(Box::new);
+    let shorter = if is_too_long(&last) { Box::pin(spare.render_shorter(call, &mut check_length)).await? } else { None };
+    Ok((*shorter.map_or(last, Ok)?, rest))
 }
 
 /// True if no answer fits after this prompt.
-fn is_too_long(understood: &Result<Understood, ApiError>) -> bool {
+fn is_too_long(understood: &Result<Box<Understood>, ApiError>) -> bool {
     match understood {
-        Ok(understood) => u64::try_from(understood.tokens.len()).is_ok_and(|tokens| tokens >= u64::from(understood.info.max_model_len)),
+        Ok(understood) => !understood.leaves(1),
         Err(error) => matches!(error, ApiError::PromptTooLong { .. }),
     }
 }
@@ -189,6 +208,40 @@ struct Unrendered {
 }
 
 impl Unrendered {
+    /// As [`Self::render`] without the oldest turns, as few as possible, if the request allows that; `None` if it does
+    /// not, or if the newest turn does not fit either. Where turns are left out, an answer gets room.
+    async fn render_shorter(
+        &self,
+        call: &Call,
+        check_length: &mut impl FnMut(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
+    ) -> Result<Option<Box<Understood>>, ApiError> {
+        let cap = self.request.limit.map_or(TokenCap::AsManyAsFit, |limit| limit.cap);
+        let wanted = reserved(cap, self.info.max_model_len.into()).max(1);
+        let turns = if self.request.leaves_out_oldest { truncation::later_turns(&self.request.conversation) } else { Vec::new() };
+        let (mut fewest, mut most, mut shortest) = (0, turns.len(), None);
+        while fewest < most {
+            let middle = usize::midpoint(fewest, most);
+            let understood = Box::pin(self.beginning_at(turns[middle]).render(call, check_length)).await.map(Box::new);
+            let room = if middle + 1 == turns.len() { 1 } else { wanted };
+            match understood {
+                Ok(understood) if understood.leaves(room) => (most, shortest) = (middle, Some(understood)),
+                Ok(_) | Err(ApiError::PromptTooLong { .. }) => fewest = middle + 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(shortest)
+    }
+
+    /// The same request without the messages before this one.
+    fn beginning_at(&self, message: usize) -> Self {
+        let mut shorter = self.clone();
+        let name = shorter.request.names.conversation;
+        let count = truncation::leave_out_before(&mut shorter.request.conversation, message);
+        let text = format!("{name}: the oldest {count} messages were left out, because they do not fit into the context");
+        shorter.warnings.note(WarningName::Messages, text);
+        shorter
+    }
+
     /// Renders the messages, checks their length and the constraint, and turns them into tokens.
     async fn render(
         self,
@@ -262,6 +315,8 @@ pub(in crate::api) async fn prepare_as<T>(
     };
     let max_tokens = room.after(tokens.len())?;
     room.report([tokens.len()], &mut warnings);
+    let (constraint, field) = constrained.map(|constrained| (constrained.constraint, constrained.path)).unzip();
+    let fields = RequestFields { prompt: request.names.conversation, choices: N.name, constraint: field };
     let prediction = prompt::encode_prediction(&model, request.prediction.as_deref(), &info).await?;
     let sequence = SequenceRequest {
         max_tokens,
@@ -273,7 +328,7 @@ pub(in crate::api) async fn prepare_as<T>(
         min_tokens: request.ending.min_tokens,
         ignore_eos: request.ending.ignore_eos,
         logprobs: request.logprobs,
-        constraint: constrained.map(|constrained| constrained.constraint),
+        constraint,
         show_special: request.show_special || marks_are_special(&output, &info),
         prediction,
         // The driver assigns the namespace, the gateway the id.
@@ -281,7 +336,7 @@ pub(in crate::api) async fn prepare_as<T>(
     };
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
     let sequences = (0..request.n).map(choice).collect();
-    Ok((PreparedChat { request, model, info, warnings, seed, output, sequences }, rest))
+    Ok((PreparedChat { request, model, info, warnings, seed, output, sequences, fields }, rest))
 }
 
 /// The number of tokens in the prompt that these messages and tools make.

@@ -2,7 +2,7 @@
 //!
 //! Also derives, from the template and its output, the form in which this model writes calls and reasoning.
 
-use super::{field_names::FieldNames, is_forced, request::ChatRequest};
+use super::{field_names::FieldNames, is_forced, request::ChatRequest, specs};
 use crate::{
     api::{
         call::Call,
@@ -15,6 +15,7 @@ use crate::{
         REASONING, Role, SINGLE_CALLS, TOOL_CALLS, TemplateError,
         output::{Calls, OutputSpec, Reasoning, ToolFormat, ToolInput, ToolSpec, text_alone},
     },
+    field_path::FieldPath,
     gateway::models::Model,
     protocol::{Constraint, ModelInfo, SpecialText, Token},
 };
@@ -53,7 +54,7 @@ pub(super) async fn render(
     let templates = templates(model, info).await?;
     let has_tools = !request.tools.values.is_empty() && request.calls != Calls::None;
     let template = Arc::clone(templates.select(has_tools));
-    let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free)?;
+    let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free);
     let generic = generic_tools(model, &template, has_tools, request);
     ignored.extend(unshown(&template, generic, request));
     let mut input = ChatInput {
@@ -239,6 +240,10 @@ fn of_template(error: TemplateError, names: &FieldNames) -> ApiError {
     let reason = match error {
         TemplateError::Raised(reason) => format!("the model's chat template refuses them: {}", reason.trim_end_matches('.')),
         TemplateError::Continuation(error) => format!("{}{error}", names.continuation),
+        TemplateError::Reserved(name) => {
+            let at = FieldPath::from(specs::CHAT_TEMPLATE_KWARGS.name).field(&name);
+            return FieldError::invalid(at, "the server sets it").into();
+        }
         TemplateError::Input(reason) | TemplateError::Failed(reason) => reason,
     };
     FieldError::invalid(names.conversation, reason).into()

@@ -18,8 +18,8 @@ use crate::{
             shared::ending::Ending,
             shared::left_out::{LeftOut, LeftOutPart},
             shared::limits::{
-                N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, most_choices, refuse_what_would_change_the_result, return_progress,
-                stream_options,
+                N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, alternatives, most_choices, refuse_what_would_change_the_result,
+                return_progress, stream_options,
             },
             shared::room::TokenLimit,
             shared::sampling::Sampling,
@@ -82,6 +82,8 @@ pub(in crate::api) struct ChatRequest {
     pub(in crate::api) ignored_last: Ignored,
     /// Tools and items of the history that are left out because of their type.
     pub(in crate::api) left_out: LeftOut,
+    /// True if the oldest turns of a conversation that does not fit are left out. Default false.
+    pub(in crate::api) leaves_out_oldest: bool,
     /// Fields that are obeyed only in part, each with its warning in visible ASCII and spaces.
     pub(in crate::api) partly: Vec<(&'static str, &'static str)>,
 }
@@ -111,6 +113,7 @@ impl ChatRequest {
             ignored: Ignored::default(),
             ignored_last: Ignored::default(),
             left_out: LeftOut::default(),
+            leaves_out_oldest: false,
             partly: Vec::new(),
         }
     }
@@ -137,8 +140,7 @@ impl ChatRequest {
         };
         let n = f.get(&N.within(1..=most_choices(limits.max_num_seqs)))?;
         let limit = limit(&mut f)?;
-        let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
-        ending.check(limit)?;
+        let ending = Ending::read(&mut f, limits, limit)?;
         let stream = f.get(&STREAM)?;
         let (include_usage, mut ignored) = stream_options(&mut f, stream)?;
         let return_progress = return_progress(&mut f, stream, &mut ignored)?;
@@ -191,11 +193,11 @@ fn limit(f: &mut Fields) -> Result<Option<TokenLimit>, FieldError> {
 /// Reads `logprobs` and `top_logprobs`.
 fn logprobs(f: &mut Fields, most: u8) -> Result<Option<u8>, FieldError> {
     let wanted = f.get(&specs::LOGPROBS)?;
-    let top = f.get(&specs::TOP_LOGPROBS.within(0..=i64::from(most)))?;
+    let top = alternatives(f, &specs::TOP_LOGPROBS, most)?;
     if !wanted && top.is_some_and(|top| top > 0) {
         return Err(FieldError::invalid(specs::TOP_LOGPROBS.name, "it is only allowed when 'logprobs' is true"));
     }
-    Ok(wanted.then(|| u8::try_from(top.unwrap_or(0)).expect("the range fits")))
+    Ok(wanted.then(|| top.unwrap_or(0)))
 }
 
 /// The text of `prediction`: `{"type": "content", "content": …}`, which is a text or text parts.

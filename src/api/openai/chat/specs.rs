@@ -31,7 +31,7 @@ pub(in crate::api) const LOGPROBS: FieldSpec<Or<Booleans>> = boolean("logprobs")
     .about("Report the log-probability of every token, reasoning and calls included, before temperature and truncation.");
 pub(in crate::api) const TOP_LOGPROBS: FieldSpec<Integers> = integer("top_logprobs", 0..=MAX_TOP_LOGPROBS as i64)
     .example("0")
-    .about("Alternatives to report per token; needs `logprobs`. `--max-logprobs` sets the most.");
+    .about("Alternatives to report per token; needs `logprobs`. `--max-logprobs` sets the most, to which a larger number is reduced.");
 pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools)
     .example(r#"[{"type":"function","function":{"name":"f"}}]"#)
     .about("Functions and custom tools that the model may call and you run; other types are left out and reported.");
@@ -40,10 +40,10 @@ pub(in crate::api) const TOOL_CHOICE: FieldSpec<Shaped> = shaped("tool_choice", 
     .about("`none`, `auto`, `required` or a function; the last two constrain the answer, so that its arguments obey the schema. Of `allowed_tools` only these are offered.");
 pub(in crate::api) const PARALLEL_TOOL_CALLS: FieldSpec<Or<Booleans>> =
     boolean("parallel_tool_calls").or(true).example("false").about("More than one call may be made.");
-pub(in crate::api) const REASONING_EFFORT: FieldSpec<OneOf> = one_of("reasoning_effort", &["none", "minimal", "low", "medium", "high", "xhigh", "max"]).example("\"low\"").about("Told to the template if it knows the name, else `none` turns its thinking off and anything else on; reported if it has no such switch.");
+pub(in crate::api) const REASONING_EFFORT: FieldSpec<OneOf> = one_of("reasoning_effort", &["none", "minimal", "low", "medium", "high", "xhigh", "max"]).example("\"low\"").about("Told to the template if it knows the name, else `none` turns its thinking off and anything else on; reported if it has no such switch, as other words are.");
 pub(in crate::api) const VERBOSITY: FieldSpec<OneOf> = one_of("verbosity", &["low", "medium", "high"])
     .example("\"medium\"")
-    .about("Told to the template if it knows the name; reported otherwise, unless `medium`.");
+    .about("Told to the template if it knows the name; reported otherwise, unless `medium`. Other words are reported.");
 pub(in crate::api) const MODALITIES: FieldSpec<Shaped> =
     shaped("modalities", || json!({"type": "array", "items": {"const": "text"}})).example(r#"["text"]"#).about("Text is the only one.");
 pub(in crate::api) const STORE: FieldSpec<Booleans> =
@@ -77,7 +77,7 @@ pub(in crate::api) const CHAT_TEMPLATE_KWARGS: FieldSpec<Objects> =
     object("chat_template_kwargs", || json!({"type": "object", "maxProperties": MAX_KWARGS}))
         .extra()
         .example(r#"{"enable_thinking":false}"#)
-        .about("Switches that the model's template mentions; usual ones that it does not know are reported, others are a 400 (vLLM).");
+        .about("Switches that the model's template mentions; others are reported (vLLM).");
 pub(in crate::api) const ADD_GENERATION_PROMPT: FieldSpec<Or<Booleans>> =
     boolean("add_generation_prompt").or(true).extra().example("false").about("End the prompt where the assistant begins to speak (vLLM).");
 pub(in crate::api) const CONTINUE_FINAL_MESSAGE: FieldSpec<Or<Booleans>> =

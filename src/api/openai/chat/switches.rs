@@ -1,14 +1,12 @@
 //! The inputs of a chat template besides messages and tools: the end of the prompt, the amount of reasoning, and
-//! `chat_template_kwargs` by an allow-list.
+//! `chat_template_kwargs`.
 //!
-//! A name is allowed if the template mentions it. A usual name of other models' templates is allowed too, but has no
-//! effect and is reported. Any other name is a 400, because a misspelled switch would otherwise do nothing in silence.
+//! A name is passed on if the template mentions it, and reported otherwise: it would do nothing in silence.
 
 use super::specs::{self, MAX_KWARGS};
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
     chat::Mentions,
-    field_path::FieldPath,
 };
 use serde_json::{Map, Value};
 
@@ -18,8 +16,6 @@ const EFFORT: &str = specs::REASONING_EFFORT.name;
 const VERBOSITY: &str = specs::VERBOSITY.name;
 /// The names that models' templates have for the switch that turns thinking on and off.
 const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
-/// Switches of well-known models.
-const USUAL: [&str; 7] = ["enable_thinking", "thinking", "thinking_budget", EFFORT, VERBOSITY, "date_string", "builtin_tools"];
 
 /// The inputs of a chat template besides messages and tools; see the module.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,8 +53,8 @@ impl Switches {
             return Err(FieldError::invalid(specs::CONTINUE_FINAL_MESSAGE.name, reason));
         }
         let mut read = Self { add_generation_prompt, continue_final_message, ..Self::of_kwargs(f)? };
-        read.set_effort(f.get(&specs::REASONING_EFFORT)?, specs::REASONING_EFFORT.name);
-        read.set_verbosity(f.get(&specs::VERBOSITY)?, specs::VERBOSITY.name);
+        read.set_effort(f.known_word(&specs::REASONING_EFFORT)?, specs::REASONING_EFFORT.name);
+        read.set_verbosity(f.known_word(&specs::VERBOSITY)?, specs::VERBOSITY.name);
         Ok(read)
     }
 
@@ -97,20 +93,14 @@ impl Switches {
 
     /// The variables for a template that mentions these names, and the names of fields that have no effect on it.
     /// `thinks` is false where an answer must not begin with a thought.
-    ///
-    /// # Errors
-    /// `Invalid`: an entry of `chat_template_kwargs` that neither this template nor the usual ones use.
-    pub(super) fn kwargs(&self, template: &Mentions, thinks: bool) -> Result<(Map<String, Value>, Ignored), FieldError> {
+    pub(super) fn kwargs(&self, template: &Mentions, thinks: bool) -> (Map<String, Value>, Ignored) {
         let mut ignored = Ignored::default();
         let mut kwargs = Map::new();
         for (name, value) in &self.kwargs {
             if template.contains(name) {
                 kwargs.insert(name.clone(), value.clone());
-            } else if USUAL.contains(&name.as_str()) {
-                ignored.add_inside(KWARGS, name);
             } else {
-                let shown: String = name.chars().take(64).collect();
-                return Err(FieldError::invalid(FieldPath::from(KWARGS).field(&shown), "this model's chat template does not use it"));
+                ignored.add_inside(KWARGS, name);
             }
         }
         if let Some(SwitchWord { word: effort, field }) = self.effort {
@@ -132,7 +122,7 @@ impl Switches {
         if !thinks {
             think(&mut kwargs, template, false);
         }
-        Ok((kwargs, ignored))
+        (kwargs, ignored)
     }
 }
 
@@ -158,7 +148,7 @@ mod tests {
     }
 
     fn kwargs(body: Value, source: &str) -> (Value, Vec<String>) {
-        let (kwargs, ignored) = read(body).unwrap().kwargs(&Mentions::of(source), true).unwrap();
+        let (kwargs, ignored) = read(body).unwrap().kwargs(&Mentions::of(source), true);
         (Value::Object(kwargs), ignored.shown().map(str::to_owned).collect())
     }
 
@@ -174,13 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_reaches_a_template_that_mentions_it_and_is_reported_or_refused_otherwise() {
+    fn a_switch_reaches_a_template_that_mentions_it_and_is_reported_otherwise() {
         assert_eq!(kwargs(json!({"chat_template_kwargs": {"enable_thinking": false}}), QWEN), (json!({"enable_thinking": false}), vec![]));
         let ignored = vec!["chat_template_kwargs.enable_thinking".to_owned()];
         assert_eq!(kwargs(json!({"chat_template_kwargs": {"enable_thinking": false}}), "{{ x }}"), (json!({}), ignored));
 
-        let misspelled = read(json!({"chat_template_kwargs": {"enable_thinkin": false}})).unwrap().kwargs(&Mentions::of(QWEN), true);
-        assert_eq!(misspelled.unwrap_err().param(), Some("chat_template_kwargs.enable_thinkin"));
+        let misspelled = vec!["chat_template_kwargs.enable_thinkin".to_owned()];
+        assert_eq!(kwargs(json!({"chat_template_kwargs": {"enable_thinkin": false}}), QWEN), (json!({}), misspelled));
     }
 
     #[test]
@@ -189,15 +179,26 @@ mod tests {
         assert_eq!(kwargs(json!({"reasoning_effort": "none"}), QWEN), (json!({"enable_thinking": false}), vec![]));
         assert_eq!(kwargs(json!({"reasoning_effort": "high"}), QWEN), (json!({"enable_thinking": true}), vec![]));
         assert_eq!(kwargs(json!({"reasoning_effort": "high"}), "{{ x }}"), (json!({}), vec!["reasoning_effort".to_owned()]));
-        assert_eq!(read(json!({"reasoning_effort": "much"})).unwrap_err().param(), Some("reasoning_effort"));
+        assert_eq!(read(json!({"reasoning_effort": 1})).unwrap_err().param(), Some("reasoning_effort"));
+    }
+
+    #[test]
+    fn a_word_that_is_not_known_is_reported_and_the_rest_of_the_request_is_read() {
+        for field in ["reasoning_effort", "verbosity"] {
+            let mut fields = Fields::new([(field.to_owned(), json!("much"))].into_iter().collect());
+            let switches = Switches::read(&mut fields).unwrap();
+
+            assert_eq!(fields.finish(), [field]);
+            assert!(switches.kwargs(&Mentions::of("{{ reasoning_effort }}{{ verbosity }}"), true).0.is_empty(), "{field}");
+        }
     }
 
     #[test]
     fn what_the_request_says_of_thinking_counts_more_than_what_its_format_suggests() {
         let switches = read(json!({"chat_template_kwargs": {"enable_thinking": true}})).unwrap();
-        assert_eq!(switches.kwargs(&Mentions::of(QWEN), false).unwrap().0["enable_thinking"], true);
-        assert_eq!(read(json!({})).unwrap().kwargs(&Mentions::of(QWEN), false).unwrap().0["enable_thinking"], false);
-        assert!(read(json!({})).unwrap().kwargs(&Mentions::of("{{ x }}"), false).unwrap().0.is_empty());
+        assert_eq!(switches.kwargs(&Mentions::of(QWEN), false).0["enable_thinking"], true);
+        assert_eq!(read(json!({})).unwrap().kwargs(&Mentions::of(QWEN), false).0["enable_thinking"], false);
+        assert!(read(json!({})).unwrap().kwargs(&Mentions::of("{{ x }}"), false).0.is_empty());
     }
 
     #[test]

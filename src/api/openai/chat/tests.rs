@@ -5,7 +5,8 @@ use crate::{
     chat::FALLBACK,
     gateway::testing::token,
     protocol::{
-        Constraint, EngineCall, EngineReply, Finish, FromEngine, SequenceRequest, SpecialText, StepReport, ToEngine, Token, Tokenize,
+        Constraint, EngineCall, EngineReply, Finish, FromEngine, GenerationError, SequenceRequest, SpecialText, StepReport, ToEngine,
+        Token, Tokenize,
     },
 };
 use axum::{body::Body, http::Request};
@@ -171,7 +172,6 @@ async fn refusals_name_the_field_and_nothing_reaches_the_engine() {
         (json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}), 400, "messages[0].content[0]", "invalid_value"),
         (json!({"messages": [{"role": "user", "content": long}]}), 400, "messages", "context_length_exceeded"),
         (json!({"max_tokens": 0}), 400, "max_tokens", "invalid_value"),
-        (json!({"chat_template_kwargs": {"x": 1}}), 400, "chat_template_kwargs.x", "invalid_value"),
         (json!({"modalities": ["audio"], "audio": {"voice": "x"}}), 400, "modalities", "unsupported_parameter"),
     ];
     for (body, status, param, code) in rows {
@@ -315,4 +315,48 @@ async fn tools_of_other_types_are_left_out_and_named() {
     let message = "Invalid 'tool_choice.type': 'mcp' is not supported: only 'function' and 'custom' are, because this server \
                    runs no tools itself.";
     assert_eq!((refused.status.as_u16(), &error["message"]), (400, &json!(message)));
+}
+
+#[tokio::test]
+async fn an_argument_of_the_template_that_the_server_sets_is_refused_by_its_name() {
+    let answer = chat(&app().await, json!({"chat_template_kwargs": {"messages": []}})).await;
+
+    let error = &json_of(&answer)["error"];
+    assert_eq!((answer.status.as_u16(), &error["param"]), (400, &json!("chat_template_kwargs.messages")), "{error}");
+    assert_eq!(error["message"], "Invalid 'chat_template_kwargs.messages': the server sets it.");
+}
+
+#[tokio::test]
+async fn an_argument_that_the_template_does_not_read_is_reported_and_in_a_strict_request_refused() {
+    let app = app().await;
+    let answer = chat(&app, json!({"chat_template_kwargs": {"enable_thinkin": false}})).await;
+    let told = "ignored fields: chat_template_kwargs.enable_thinkin";
+    assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, told));
+
+    let body = json!({"messages": [{"role": "user", "content": "Hi"}], "model": "tiny", "chat_template_kwargs": {"enable_thinkin": false}});
+    let strict = Request::post("/v1/chat/completions").header("x-llamero-strict", "1").body(Body::from(body.to_string())).unwrap();
+    let answer = app.send(strict).await;
+    assert_eq!((answer.status.as_u16(), &json_of(&answer)["error"]["param"]), (400, &json!("chat_template_kwargs.enable_thinkin")));
+}
+
+#[tokio::test]
+async fn a_constraint_that_fails_while_text_is_generated_is_refused_by_its_field() {
+    let model = app().await.state.models.first().info.unwrap();
+    let app = TestApp::start_with(Setup::default(), (*model).clone(), |message| match message {
+        ToEngine::Call { id, call: EngineCall::Tokenize(_) } => {
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(vec![Token(1)])) }]
+        }
+        ToEngine::Call { id, call: EngineCall::Check(_) } => vec![FromEngine::Reply { id, reply: EngineReply::Check(Ok(Vec::new())) }],
+        ToEngine::Submit(request) => {
+            let mut output = token(request.id, 7, "ok");
+            output.finish = Some(Finish::Failed(GenerationError::Constraint("no token can follow".to_owned())));
+            vec![FromEngine::Step(StepReport { outputs: vec![output], ..StepReport::default() })]
+        }
+        _ => Vec::new(),
+    })
+    .await;
+
+    let error = json_of(&chat(&app, json!({"guided_regex": "a+"})).await)["error"].take();
+
+    assert_eq!((&error["param"], &error["code"]), (&json!("guided_regex"), &json!("invalid_value")), "{error}");
 }

@@ -14,7 +14,7 @@ use super::{
         self,
         answer::{ResponseHead, draw_seed},
         length,
-        limits::RequestLimits,
+        limits::{N, RequestLimits},
         prompt::Prompt,
         room::{AnswerRoom, reserved},
         structured,
@@ -26,6 +26,7 @@ use crate::{
         driver::{Submission, generate},
         error::ApiError,
         fields::{FieldError, Fields, token_caps::TokenCap},
+        respond::RequestFields,
         warnings::Warnings,
     },
     gateway::{handle::EngineHandle, models::Model},
@@ -65,7 +66,13 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
     };
     let format = CompletionFormat::new(ResponseHead::new("cmpl", model.name.clone(), &info), view, prompts);
     let format = format.with_progress(request.return_progress);
-    let submission = Submission { model, sequences, choices: request.best_of, stream: request.stream, warnings, line_limit: None };
+    let (choices, stream) = (request.best_of, request.stream);
+    let fields = RequestFields {
+        prompt: PROMPT,
+        choices: if request.best_of > request.n { request::specs::BEST_OF.name } else { N.name },
+        constraint: request.constraint.map(|constrained| constrained.path),
+    };
+    let submission = Submission { model, sequences, choices, stream, fields, warnings, line_limit: None };
     generate(&call, submission, format).await
 }
 

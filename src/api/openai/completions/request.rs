@@ -6,12 +6,12 @@
 pub(in crate::api) mod specs;
 
 use crate::api::{
-    fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, values::Integers},
+    fields::{FieldError, Fields, ignored::Ignored},
     openai::shared::{
         ending::Ending,
         limits::{
-            N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, USER, most_choices, refuse_what_would_change_the_result, return_progress,
-            stream_options,
+            N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, USER, alternatives, most_choices, refuse_what_would_change_the_result,
+            return_progress, stream_options,
         },
         prompt::{Prompt, read_prompts},
         room::TokenLimit,
@@ -98,8 +98,7 @@ impl CompletionRequest {
         let stream = f.get(&STREAM)?;
         let (n, best_of) = read_choices(&mut f, limits.max_num_seqs, stream)?;
         let limit = f.sent(&specs::MAX_TOKENS)?.map(|cap| TokenLimit { field: specs::MAX_TOKENS.name, cap });
-        let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
-        ending.check(limit)?;
+        let ending = Ending::read(&mut f, limits, limit)?;
         let suffix = read_suffix(&mut f, &prompts, encoding)?;
         let most = limits.max_logprobs.unwrap_or(MAX_LOGPROBS);
         let prompt_logprobs = alternatives(&mut f, &specs::PROMPT_LOGPROBS, most)?;
@@ -158,10 +157,6 @@ impl PromptEncoding {
         };
         Ok(Self { add_special: f.get(&specs::ADD_SPECIAL_TOKENS)?, truncation })
     }
-}
-
-fn alternatives(f: &mut Fields, spec: &FieldSpec<Integers>, max: u8) -> Result<Option<u8>, FieldError> {
-    Ok(f.get(&spec.within(0..=i64::from(max)))?.map(|top| u8::try_from(top).expect("the range fits")))
 }
 
 /// Reads `n` and `best_of`. OpenAI lets `best_of` be 0, which can only mean that it was not set.

@@ -1,7 +1,13 @@
 //! Valid requests whose prompts are tokens.
 
 use super::*;
-use crate::{api::openai::shared::room::TokenLimit, protocol::SamplingParams};
+use crate::{
+    api::{
+        openai::shared::room::TokenLimit,
+        testing::{Setup, TestApp},
+    },
+    protocol::SamplingParams,
+};
 use serde_json::{Value, json};
 
 const SEED: i64 = 40;
@@ -85,4 +91,19 @@ fn a_prompt_without_any_token_is_refused() {
     let error = sequences(&request(json!({})), prompts(&[1, 0]), &ROOM, SEED).unwrap_err();
 
     assert_eq!((error.status().as_u16(), error.param()), (400, Some("prompt")));
+}
+
+#[tokio::test]
+async fn more_sequences_than_ever_fit_are_refused_by_the_field_that_makes_them_so_many() {
+    // Eight sequences may run and wait.
+    let app = TestApp::start(Setup::default()).await;
+    for (prompts, more, param) in [(9, json!({}), "prompt"), (5, json!({"n": 2}), "n"), (5, json!({"best_of": 2}), "best_of")] {
+        let mut body = more;
+        (body["model"], body["prompt"]) = (json!("tiny"), json!(vec!["a"; prompts]));
+        let answer = app.post("/v1/completions", &body.to_string()).await;
+
+        let error = serde_json::from_str::<Value>(&answer.body).unwrap()["error"].take();
+        assert_eq!((answer.status.as_u16(), &error["param"]), (400, &json!(param)), "{error}");
+        assert!(error["message"].as_str().unwrap().starts_with(&format!("Invalid '{param}': the prompts times n are ")), "{error}");
+    }
 }

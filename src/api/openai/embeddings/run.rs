@@ -12,11 +12,7 @@ use crate::{
         warning_log::WarningGate,
         warnings::{Reported, Warnings},
     },
-    gateway::{
-        error::{SubmitError, TokenizeError},
-        handle::EngineHandle,
-        models::Model,
-    },
+    gateway::{error::SubmitError, handle::EngineHandle, models::Model},
     protocol::{EmbeddingInfo, ModelInfo, SpecialText, Token},
     telemetry::{self, EmbeddingRecord, Outcome},
 };
@@ -141,7 +137,7 @@ impl EmbeddingRun {
             Prompt::Tokens(tokens) => Ok(tokens),
             Prompt::Text(text) => {
                 let tokens = self.handle.tokenize(text, add_special, SpecialText::Plain).await;
-                tokens.map_err(|error| text_error(&element(name, is_list, index), error))
+                tokens.map_err(|error| ApiError::of_text(&element(name, is_list, index), error))
             }
         };
         stream::iter(inputs.into_iter().enumerate()).map(one).buffered(TEXTS_AT_ONCE).try_collect().await
@@ -263,11 +259,4 @@ pub(in crate::api) fn few_tokens(param: &str, tokens: usize) -> Result<(), Field
 /// `name`, or the name of its `index`-th element.
 pub(in crate::api) fn element(name: &str, is_list: bool, index: usize) -> String {
     if is_list { format!("{name}[{index}]") } else { name.to_owned() }
-}
-
-fn text_error(name: &str, error: TokenizeError) -> ApiError {
-    match error {
-        TokenizeError::Text(error) => FieldError::invalid(name, error.to_string()).into(),
-        other => other.into(),
-    }
 }

@@ -182,18 +182,22 @@ async fn cosine_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<f64>,
 /// A rank head's output for each pair.
 async fn rank_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<Vec<f32>>, ApiError> {
     let (before, between, after) = run.info()?.around_pair.clone();
-    let right_name = sides.right_name;
-    let left = tokenize(run, sides.left_name, sides.left, false).await?;
+    let (left_name, right_name) = (sides.left_name, sides.right_name);
+    let left = tokenize(run, left_name, sides.left, false).await?;
     let right = tokenize(run, right_name, sides.right, false).await?;
     let name = |index| element(right_name.0, right_name.1, index);
     let longest = run.info()?.max_input_tokens as usize;
     let special = before.len() + between.len() + after.len();
     // The query is part of every pair: a query that is too long is refused before it is copied for each document.
     let mut total = 0;
-    for (index, (right, left)) in right.iter().zip(left.iter().cycle()).enumerate() {
-        let tokens = special + left.len() + right.len();
+    for (index, (right, (left_index, left))) in right.iter().zip(left.iter().enumerate().cycle()).enumerate() {
+        let alone = special + left.len();
+        let tokens = alone + right.len();
         if sides.truncate.is_none() && tokens > longest {
-            return Err(too_long(&name(index), &tokens.to_string(), longest).into());
+            // No text of the right side would fit beside a left one that fills the input.
+            let (at_fault, tokens) =
+                if alone >= longest { (element(left_name.0, left_name.1, left_index), alone) } else { (name(index), tokens) };
+            return Err(too_long(&at_fault, &tokens.to_string(), longest).into());
         }
         total += tokens.min(sides.truncate.unwrap_or(longest));
     }

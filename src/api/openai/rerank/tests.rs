@@ -148,14 +148,14 @@ async fn a_document_with_a_hundred_thousand_fields_is_ranked_and_a_few_of_them_a
 }
 
 #[tokio::test]
-async fn a_query_that_fits_no_document_is_refused_before_it_is_copied_for_each() {
+async fn a_query_that_fits_no_document_is_refused_by_its_name_before_it_is_copied_for_each() {
     let app = app(Pooling::Rank(RankScore::Logit)).await;
     // 2,047 copies of the query's tokens would take 4 GB.
     let body = json!({"model": "tiny", "query": "q".repeat(500_000), "documents": vec!["d"; 2047]});
 
     let (status, body) = post(&app, "/rerank", body).await;
 
-    assert_eq!((status, &body["error"]["param"]), (400, &json!("documents[0]")), "{body}");
+    assert_eq!((status, &body["error"]["param"]), (400, &json!("query")), "{body}");
 }
 
 #[tokio::test]

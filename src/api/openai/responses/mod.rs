@@ -47,7 +47,8 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
         names,
     };
     let format = ResponsesFormat::new(view, &prepared.output);
-    let submission = Submission { model, sequences: prepared.sequences, choices: 1, stream: request.stream, warnings, line_limit: None };
+    let (sequences, stream, fields) = (prepared.sequences, request.stream, prepared.fields);
+    let submission = Submission { model, sequences, choices: 1, stream, fields, warnings, line_limit: None };
     generate(&call, submission, format).await
 }
 

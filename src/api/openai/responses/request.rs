@@ -27,7 +27,9 @@ use crate::{
             },
             shared::{
                 ending::Ending,
-                limits::{INCLUDE_OBFUSCATION, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, refuse_what_would_change_the_result},
+                limits::{
+                    INCLUDE_OBFUSCATION, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, alternatives, refuse_what_would_change_the_result,
+                },
                 room::TokenLimit,
                 sampling::{self, Sampling},
                 structured::{Constrained, read_constraint_beside},
@@ -66,6 +68,8 @@ const NOTHING_TO_INCLUDE: [&str; 6] = [
 ];
 /// Longest key in `metadata`, characters (OpenAI).
 const MAX_METADATA_KEY: usize = 64;
+/// The maximum length of `metadata` as JSON, bytes: it is a part of the answer, and of three events of a stream.
+const MAX_METADATA_BYTES: usize = 64 * 1024;
 
 /// A request, and the keys of it that an answer repeats.
 #[derive(Debug, PartialEq)]
@@ -97,7 +101,7 @@ impl ResponsesRequest {
     /// The first field at fault.
     pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
         f.check(specs::REFUSED)?;
-        refuse_truncation(&mut f)?;
+        let truncation = f.get(&specs::TRUNCATION)?;
         refuse_what_would_change_the_result(&mut f)?;
         let instructions = f.get(&specs::INSTRUCTIONS)?;
         let mut input = f.require(&specs::INPUT)?;
@@ -120,9 +124,9 @@ impl ResponsesRequest {
         let logprobs = reading.logprobs(&mut f, limits)?;
         let stream = reading.stream(&mut f)?;
         reading.repeat(&mut f, instructions)?;
+        reading.show(specs::TRUNCATION.name, truncation.unwrap_or("disabled").into());
         let limit = f.get(&specs::MAX_OUTPUT_TOKENS)?.map(|cap| TokenLimit { field: specs::MAX_OUTPUT_TOKENS.name, cap });
-        let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
-        ending.check(limit)?;
+        let ending = Ending::read(&mut f, limits, limit)?;
         let sampling = Sampling::read(&mut f, limits.vocabulary_size)?;
         let mut chat = ChatRequest {
             tools,
@@ -136,6 +140,7 @@ impl ResponsesRequest {
             show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             stream,
             left_out,
+            leaves_out_oldest: truncation == Some("auto"),
             partly: reading.partly.clone(),
             ..ChatRequest::new(conversation, sampling, switches, &NAMES)
         };
@@ -170,7 +175,7 @@ impl Reading {
         let format = text.object("format").map_err(inside)?;
         let shown_format = format.clone().map_or_else(|| json!({"type": "text"}), Value::Object);
         self.show(NAME, json!({"format": shown_format, VERBOSITY: text.peek(VERBOSITY).unwrap_or(&json!("medium"))}));
-        switches.set_verbosity(text.get(&specs::VERBOSITY).map_err(inside)?, "text.verbosity");
+        switches.set_verbosity(text.known_word(&specs::VERBOSITY).map_err(inside)?, "text.verbosity");
         let format = format.map(|format| text_format(format, &mut self.hidden, &mut self.ignored)).transpose()?;
         self.ignored.extend_inside(NAME, &text.finish());
         Ok(format.flatten())
@@ -181,7 +186,7 @@ impl Reading {
         const NAME: &str = specs::REASONING.name;
         let mut options = Fields::new(f.get(&specs::REASONING)?.unwrap_or_default());
         self.show(NAME, json!({specs::EFFORT.name: options.peek(specs::EFFORT.name), "summary": null}));
-        let effort = options.get(&specs::EFFORT).map_err(|error| error.inside(NAME))?;
+        let effort = options.known_word(&specs::EFFORT).map_err(|error| error.inside(NAME))?;
         switches.set_effort(effort, "reasoning.effort");
         // Only the defaults of these two fields have an effect on this server.
         for (name, default) in [("context", "auto"), ("mode", "standard")] {
@@ -214,8 +219,7 @@ impl Reading {
         }
         self.show(TOP, f.peek(TOP).cloned().unwrap_or_else(|| 0.into()));
         if wanted {
-            let top = f.get(&specs::TOP_LOGPROBS.within(0..=i64::from(limits.most_alternatives())))?;
-            return Ok(Some(u8::try_from(top.unwrap_or(0)).expect("the range fits")));
+            return Ok(Some(alternatives(f, &specs::TOP_LOGPROBS, limits.most_alternatives())?.unwrap_or(0)));
         }
         if f.take(TOP).is_some_and(|top| top != 0) {
             self.ignored.add(TOP);
@@ -223,13 +227,15 @@ impl Reading {
         Ok(None)
     }
 
-    /// Reads `stream` and `stream_options`. Nothing is obfuscated: frames are not padded.
+    /// Reads `stream`, and `stream_options`, which has no effect without it. Nothing is obfuscated: frames are not
+    /// padded.
     fn stream(&mut self, f: &mut Fields) -> Result<bool, FieldError> {
         const NAME: &str = specs::STREAM_OPTIONS.name;
         let stream = f.get(&STREAM)?;
         let Some(options) = f.get(&specs::STREAM_OPTIONS)? else { return Ok(stream) };
         if !stream {
-            return Err(FieldError::invalid(NAME, "it is only allowed when 'stream' is true"));
+            self.ignored.add(NAME);
+            return Ok(stream);
         }
         let mut options = Fields::new(options);
         if options.get(&INCLUDE_OBFUSCATION).map_err(|error| error.inside(NAME))? {
@@ -265,7 +271,6 @@ impl Reading {
             self.show(name, false.into());
         }
         self.show(specs::SERVICE_TIER.name, "default".into());
-        self.show(specs::TRUNCATION.name, "disabled".into());
         Ok(())
     }
 
@@ -277,9 +282,14 @@ impl Reading {
         if f.get(&chat::STORE)? == Some(true) {
             self.ignored.add(chat::STORE.name);
         }
+        for spec in [specs::BACKGROUND_OPTIONS, specs::CONTEXT_MANAGEMENT, specs::MODERATION] {
+            if f.get(&spec)?.is_some_and(|asked| asked != json!({}) && asked != json!([])) {
+                self.ignored.add(spec.name);
+            }
+        }
         let mut cache = Fields::new(f.get(&specs::PROMPT_CACHE_OPTIONS)?.unwrap_or_default());
         if cache.boolean("prewarm").map_err(|error| error.inside(CACHE))? == Some(true) {
-            return Err(FieldError::unsupported(FieldPath::from(CACHE).field("prewarm"), "is not supported: every request generates"));
+            cache.report("prewarm");
         }
         // Prompts are kept as long as there is room, so any time to live is accepted; the rest is reported.
         cache.take("ttl");
@@ -288,24 +298,21 @@ impl Reading {
     }
 }
 
-/// Refuses a `truncation` other than `disabled`: no item of the input is left out here.
-fn refuse_truncation(f: &mut Fields) -> Result<(), FieldError> {
-    const NAME: &str = specs::TRUNCATION.name;
-    if f.peek(NAME).is_some_and(|value| value == "auto") {
-        return Err(FieldError::unsupported(NAME, "must be 'disabled': leave out old items instead"));
-    }
-    f.check(&[&specs::TRUNCATION])
-}
-
+/// Reads `metadata`, which is repeated in the answer. What OpenAI would refuse is reported.
 fn metadata(f: &mut Fields) -> Result<Map<String, Value>, FieldError> {
+    const NAME: &str = specs::METADATA.name;
     const ENTRIES: usize = specs::MAX_METADATA;
     const LONGEST: usize = specs::MAX_METADATA_VALUE;
     let metadata = f.get(&specs::METADATA)?.unwrap_or_default();
+    let bytes = Value::from(metadata.clone()).to_string().len();
+    if bytes > MAX_METADATA_BYTES {
+        return Err(FieldError::invalid(NAME, format!("it has {bytes} bytes; at most {MAX_METADATA_BYTES} are accepted")));
+    }
     let short = |text: &str, most: usize| text.chars().count() <= most;
     let fits = |(key, value): (&String, &Value)| short(key, MAX_METADATA_KEY) && value.as_str().is_some_and(|value| short(value, LONGEST));
     if metadata.len() > ENTRIES || !metadata.iter().all(fits) {
-        let reason = format!("expected at most {ENTRIES} keys of {MAX_METADATA_KEY} characters with strings of {LONGEST} at most");
-        return Err(FieldError::invalid(specs::METADATA.name, reason));
+        let limits = format!("{ENTRIES} keys of {MAX_METADATA_KEY} characters with strings of {LONGEST} at most");
+        f.change(NAME, format!("{NAME} is repeated in the answer, but exceeds OpenAI's limits: {limits}"));
     }
     Ok(metadata)
 }

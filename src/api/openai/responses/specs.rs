@@ -33,7 +33,7 @@ pub(in crate::api) const MAX_OUTPUT_TOKENS: FieldSpec<TokenCaps> = token_cap("ma
 pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> =
     object("stream_options", || json!({"type": "object", "properties": {INCLUDE_OBFUSCATION.name: {"type": ["boolean", "null"]}}}))
         .example(r#"{"include_obfuscation":false}"#)
-        .about("Only with `stream`; nothing is obfuscated, and `true` is reported.");
+        .about("Nothing is obfuscated: `true` is reported, and so is the field without `stream`.");
 pub(in crate::api) const INCLUDE: FieldSpec<Shaped> = shaped("include", || json!({"type": "array", "items": {"type": "string"}})).example(r#"["message.output_text.logprobs"]"#).about("`message.output_text.logprobs` works; `reasoning.encrypted_content` is reported, as thoughts are sent in the clear; the rest is of tools that are not there.");
 pub(in crate::api) const TOP_LOGPROBS: FieldSpec<Integers> = chat::TOP_LOGPROBS
     .about("Alternatives to report per token; without log-probabilities in `include` it is reported. `--max-logprobs` sets the most.");
@@ -45,10 +45,12 @@ pub(in crate::api) const TOOL_CHOICE: FieldSpec<Shaped> = shaped("tool_choice", 
     .about("`none`, `auto`, `required` or a function; the last two constrain the answer, so that its arguments obey the schema.");
 pub(in crate::api) const TEXT: FieldSpec<Objects> = object("text", text).example(r#"{"format":{"type":"json_object"}}"#).about("`format` is what the answer must be, a schema always obeyed; `verbosity` is told to the template if it knows the name, else reported unless `medium`.");
 pub(in crate::api) const REASONING: FieldSpec<Objects> = object("reasoning", reasoning).example(r#"{"effort":"low"}"#).about("`effort` is told to the template if it knows the name, else `none` turns its thinking off and anything else on; `summary` is reported: thoughts are shown whole.");
-pub(in crate::api) const TRUNCATION: FieldSpec<OneOf> =
-    one_of("truncation", &["disabled"]).example("\"disabled\"").about("`auto` is refused: leave out old items instead.");
-pub(in crate::api) const METADATA: FieldSpec<Objects> =
-    object("metadata", metadata).example(r#"{"a":"b"}"#).about("Repeated in the answer, never logged.");
+pub(in crate::api) const TRUNCATION: FieldSpec<OneOf> = one_of("truncation", &["auto", "disabled"])
+    .example("\"disabled\"")
+    .about("With `auto`, the oldest turns of an input that does not fit are left out, which is reported; instructions, system messages and the newest turn stay.");
+pub(in crate::api) const METADATA: FieldSpec<Objects> = object("metadata", metadata)
+    .example(r#"{"a":"b"}"#)
+    .about("Repeated in the answer, never logged; what exceeds OpenAI's limits is reported.");
 pub(in crate::api) const USER: FieldSpec<Strings> = string(limits::USER.name).accepted().about("Repeated in the answer, never logged.");
 pub(in crate::api) const SAFETY_IDENTIFIER: FieldSpec<Strings> =
     string(chat::SAFETY_IDENTIFIER.name).accepted().about("Repeated in the answer, never logged.");
@@ -57,7 +59,7 @@ pub(in crate::api) const PROMPT_CACHE_KEY: FieldSpec<Strings> =
 pub(in crate::api) const PROMPT_CACHE_OPTIONS: FieldSpec<Objects> = object("prompt_cache_options", || json!({"type": "object"}))
     .accepted()
     .example(r#"{"ttl":"30m"}"#)
-    .about("As above; `prewarm` is refused and `comparison_response_id` reported.");
+    .about("As above; `prewarm` and `comparison_response_id` are reported.");
 pub(in crate::api) const SERVICE_TIER: FieldSpec<Unused> = unused("service_tier").about("There is one tier.");
 pub(in crate::api) const ACCESS_PROGRAMS: FieldSpec<Unused> = unused("access_programs").about("There are none.");
 pub(in crate::api) const IMAGE: FieldSpec<Unused> = unused("image").about("No image is read.");
@@ -74,10 +76,8 @@ pub(in crate::api) const BACKGROUND: FieldSpec<Refused> =
         .unless(is_off)
         .example("true")
         .about("Responses are not stored, so none can be fetched later.");
-pub(in crate::api) const BACKGROUND_OPTIONS: FieldSpec<Refused> =
-    refused("background_options", "is not supported: nothing runs in the background")
-        .example(r#"{"completion_window":"2h"}"#)
-        .about("Nothing runs in the background.");
+pub(in crate::api) const BACKGROUND_OPTIONS: FieldSpec<Shaped> =
+    shaped("background_options", || json!({})).accepted().example("{}").about("Nothing runs in the background; options are reported.");
 pub(in crate::api) const PROMPT: FieldSpec<Refused> =
     refused("prompt", "is not supported: prompt templates are not stored here; send 'instructions' and 'input'")
         .example(r#"{"id":"pmpt_1"}"#)
@@ -86,15 +86,12 @@ pub(in crate::api) const MAX_TOOL_CALLS: FieldSpec<Integers> = integer("max_tool
     .accepted()
     .example("1")
     .about("Repeated in the answer; it limits OpenAI's built-in tools, and none runs here.");
-pub(in crate::api) const CONTEXT_MANAGEMENT: FieldSpec<Refused> =
-    refused("context_management", "is not supported: leave out old items instead")
-        .example(r#"[{"type":"compaction"}]"#)
-        .about("Leave out old items instead.");
-pub(in crate::api) const MODERATION: FieldSpec<Refused> =
-    refused("moderation", "is not supported: nothing is moderated here").example(r#"{"model":"x"}"#).about("Nothing is moderated.");
-/// The field `prompt_embeds`. This route refuses an empty list too. The documents show the spec in `NOT_IMPLEMENTED`,
-/// which accepts one.
-const PROMPT_EMBEDS: FieldSpec<Refused> = refused("prompt_embeds", "is not supported");
+pub(in crate::api) const CONTEXT_MANAGEMENT: FieldSpec<Shaped> = shaped("context_management", || json!({}))
+    .accepted()
+    .example("[]")
+    .about("Nothing is compacted; `truncation` leaves out old items. Reported.");
+pub(in crate::api) const MODERATION: FieldSpec<Shaped> =
+    shaped("moderation", || json!({})).accepted().example("{}").about("Nothing is moderated; asking for it is reported.");
 /// The field `effort` in `reasoning`; `verbosity` is in `text`.
 pub(super) const EFFORT: FieldSpec<OneOf> = FieldSpec { name: "effort", ..chat::REASONING_EFFORT };
 pub(super) const VERBOSITY: FieldSpec<OneOf> = chat::VERBOSITY;
@@ -139,10 +136,9 @@ pub(in crate::api) const RESPONSES: Specs = &[
     &SKIP_SPECIAL_TOKENS,
 ];
 
-/// The refused fields: first those that need a stored response or conversation, then those that would change an answer
-/// and are not implemented. They are read in this order, and the error names the first one at fault.
-pub(super) const REFUSED: Specs =
-    &[&PREVIOUS_RESPONSE_ID, &CONVERSATION, &BACKGROUND, &BACKGROUND_OPTIONS, &PROMPT, &CONTEXT_MANAGEMENT, &MODERATION, &PROMPT_EMBEDS];
+/// The refused fields, which need a stored response or conversation. They are read in this order, and the error names
+/// the first one at fault.
+pub(super) const REFUSED: Specs = &[&PREVIOUS_RESPONSE_ID, &CONVERSATION, &BACKGROUND, &PROMPT];
 
 /// Fields without effect: there is one tier, there are no programs, prompts are cached by their text, and no image is
 /// read.

@@ -2,7 +2,8 @@
 
 use crate::{
     api::testing::{Answer, Setup, TestApp},
-    protocol::{Constraint, SequenceRequest},
+    gateway::testing::model_info,
+    protocol::{Constraint, ModelInfo, SequenceRequest},
 };
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
@@ -95,11 +96,10 @@ async fn refusals_name_the_callers_field_and_nothing_reaches_the_engine() {
         (json!({"input": [{"type": "function_call", "call_id": "1", "name": ""}]}), 400, "input[0].name", "invalid_value"),
         (json!({"input": long}), 400, "input", "context_length_exceeded"),
         (json!({"max_output_tokens": 0}), 400, "max_output_tokens", "invalid_value"),
-        (json!({"max_output_tokens": 1, "min_tokens": 2}), 400, "min_tokens", "invalid_value"),
         (json!({"text": {"format": {"type": "xml"}}}), 400, "text.format.type", "invalid_value"),
         (json!({"text": {"format": {"type": "json_schema", "name": "n"}}}), 400, "text.format.schema", "missing_required_parameter"),
-        (json!({"text": {"verbosity": "loud"}}), 400, "text.verbosity", "invalid_value"),
-        (json!({"reasoning": {"effort": "much"}}), 400, "reasoning.effort", "invalid_value"),
+        (json!({"text": {"verbosity": 1}}), 400, "text.verbosity", "invalid_type"),
+        (json!({"reasoning": {"effort": 1}}), 400, "reasoning.effort", "invalid_type"),
         (json!({"tools": [{"type": "function", "parameters": {}}]}), 400, "tools[0].name", "invalid_value"),
         (json!({"tools": [function()], "tool_choice": {"type": "function", "name": "g"}}), 400, "tool_choice.name", "invalid_value"),
         (json!({"tools": [function()], "tool_choice": {"type": "allowed_tools"}}), 400, "tool_choice.tools", "invalid_value"),
@@ -242,4 +242,50 @@ async fn a_named_custom_tool_is_generated_under_its_grammar_and_others_say_that_
     assert_eq!(free.header("x-llamero-warnings"), "ignored fields: tools");
     assert_eq!(one_of.header("x-llamero-warnings"), "ignored fields: tools[].description, tools[].format");
     assert_eq!(only_regex.header("x-llamero-warnings"), "ignored fields: tools[].description");
+}
+
+/// A conversation of turns with questions of this many characters, after a system message.
+fn turns(lengths: &[usize]) -> Value {
+    let mut items = vec![json!({"role": "system", "content": "S"})];
+    for (index, length) in lengths.iter().enumerate() {
+        let call = format!("c{index}");
+        items.push(json!({"role": "user", "content": "u".repeat(*length)}));
+        if index + 1 < lengths.len() {
+            items.push(json!({"type": "function_call", "call_id": call, "name": "f", "arguments": "{}"}));
+            items.push(json!({"type": "function_call_output", "call_id": call, "output": "o"}));
+            items.push(json!({"role": "assistant", "content": "a"}));
+        }
+    }
+    json!(items)
+}
+
+#[tokio::test]
+async fn the_oldest_turns_of_an_input_that_does_not_fit_are_left_out_and_reported_if_the_request_says_so() {
+    let template = "{% for message in messages %}[{{ message.role }}:{{ message.content }}]{% endfor %}";
+    let model = ModelInfo { max_model_len: 400, chat_templates: vec![("default".to_owned(), template.to_owned())], ..model_info() };
+    let app = TestApp::of_model(Setup::default(), model).await;
+    let auto = |lengths: &[usize]| json!({"input": turns(lengths), "truncation": "auto", "max_output_tokens": 9});
+
+    let whole = respond(&app, auto(&[10, 10])).await;
+    assert_eq!((whole.status.as_u16(), &json_of(&whole)["truncation"]), (200, &json!("auto")));
+    assert!(!whole.header("x-llamero-warnings").contains("left out"));
+
+    let cut = respond(&app, auto(&[90, 90, 90, 90])).await;
+    assert_eq!(cut.status, 200, "{}", cut.body);
+    let told = "input: the oldest 4 messages were left out, because they do not fit into the context";
+    assert!(cut.header("x-llamero-warnings").contains(told), "{}", cut.header("x-llamero-warnings"));
+    let prompt = prompt_of(app.submitted().last().unwrap());
+    assert!(prompt.starts_with("[system:S][user:uuu"), "{prompt}");
+    assert_eq!((prompt.matches("user:").count(), prompt.matches("[tool:o]").count()), (3, 2), "{prompt}");
+
+    for (body, reason) in
+        [(auto(&[10, 10, 500]), "the newest turn does not fit"), (json!({"input": turns(&[90, 90, 90, 90])}), "nothing may be left out")]
+    {
+        let refused = json_of(&respond(&app, body).await);
+        assert_eq!(
+            (&refused["error"]["code"], &refused["error"]["param"]),
+            (&json!("context_length_exceeded"), &json!("input")),
+            "{reason}"
+        );
+    }
 }

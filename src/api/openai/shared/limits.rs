@@ -30,7 +30,7 @@ pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> = object("stream_opt
     json!({"type": "object", "properties": {INCLUDE_USAGE.name: option, INCLUDE_OBFUSCATION.name: option}})
 })
 .example(r#"{"include_usage":true}"#)
-.about("Only with `stream`; `include_usage` adds a last chunk with the usage.");
+.about("`include_usage` adds a last chunk with the usage; without `stream` it is reported.");
 /// The field `include_usage` in `stream_options`; `include_obfuscation` is beside it.
 const INCLUDE_USAGE: FieldSpec<Or<Booleans>> = boolean("include_usage").or(false);
 pub(in crate::api) const INCLUDE_OBFUSCATION: FieldSpec<Or<Booleans>> = boolean("include_obfuscation").or(false);
@@ -99,6 +99,15 @@ pub(in crate::api) fn refuse_what_would_change_the_result(f: &mut Fields) -> Res
     f.check(NOT_IMPLEMENTED)
 }
 
+/// Reads a number of alternatives per token. More than `most` are reduced to it, and reported.
+pub(in crate::api) fn alternatives(f: &mut Fields, spec: &FieldSpec<Integers>, most: u8) -> Result<Option<u8>, FieldError> {
+    let Some(asked) = f.get(&spec.within(0..=i64::MAX))? else { return Ok(None) };
+    if asked > i64::from(most) {
+        f.change(spec.name, format!("{} was reduced to {most}", spec.name));
+    }
+    Ok(Some(u8::try_from(asked).unwrap_or(u8::MAX).min(most)))
+}
+
 /// Reads `return_progress`. Without a stream it has no effect, and is added to `ignored`.
 pub(in crate::api) fn return_progress(f: &mut Fields, stream: bool, ignored: &mut Ignored) -> Result<bool, FieldError> {
     let wanted = f.get(&RETURN_PROGRESS)?;
@@ -108,13 +117,14 @@ pub(in crate::api) fn return_progress(f: &mut Fields, stream: bool, ignored: &mu
     Ok(wanted && stream)
 }
 
-/// Reads `stream_options`. Returns `include_usage`, and the names of options without effect.
+/// Reads `stream_options`. Returns `include_usage`, and the names of options without effect: all without a stream.
 pub(in crate::api) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Ignored), FieldError> {
     const NAME: &str = STREAM_OPTIONS.name;
     let mut ignored = Ignored::default();
     let Some(options) = f.get(&STREAM_OPTIONS)? else { return Ok((false, ignored)) };
     if !stream {
-        return Err(FieldError::invalid(NAME, "it is only allowed when 'stream' is true"));
+        ignored.add(NAME);
+        return Ok((false, ignored));
     }
     let inside = |error: FieldError| error.inside(NAME);
     let mut options = Fields::new(options);

@@ -44,7 +44,7 @@ impl Sampling {
     /// Reads the sampling fields.
     ///
     /// # Errors
-    /// A field has the wrong type or is outside its range, or `logit_bias` names a token outside the vocabulary.
+    /// A field has the wrong type or is outside its range, or a key of `logit_bias` is no number.
     pub fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Self, FieldError> {
         let temperature = f.get(&specs::TEMPERATURE)?;
         // OpenAI allows 0; the smallest set that has any probability at all is the likeliest token.
@@ -141,7 +141,8 @@ fn sequence_breakers(f: &mut Fields) -> Result<Vec<String>, FieldError> {
     values.into_iter().map(text).collect()
 }
 
-/// Reads `logit_bias`: `{"<token id>": bias}`. A token named twice (`"1"` and `"01"`) takes the last bias.
+/// Reads `logit_bias`: `{"<token id>": bias}`. A token named twice (`"1"` and `"01"`) takes the last bias. Ids of other
+/// vocabularies, as clients of several models send them, are left out and reported.
 fn logit_bias(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<(Token, f32)>, FieldError> {
     const NAME: &str = specs::LOGIT_BIAS.name;
     let Some(entries) = f.get(&specs::LOGIT_BIAS)? else { return Ok(Vec::new()) };
@@ -149,16 +150,24 @@ fn logit_bias(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<(Token, f32)>,
         return Err(FieldError::invalid(NAME, format!("it has {} entries; at most {MAX_LOGIT_BIAS} are accepted", entries.len())));
     }
     let mut biases = BTreeMap::new();
+    let mut outside = 0;
     for (key, bias) in &entries {
-        let id = key.parse::<u32>().ok().filter(|id| *id < vocabulary_size);
-        let id = id.ok_or_else(|| {
-            let shown: String = key.chars().take(32).collect();
-            FieldError::invalid(
-                NAME,
-                format!("the key '{shown}' is not the id of a token; ids are 0 to {}", vocabulary_size.saturating_sub(1)),
-            )
-        })?;
-        biases.insert(Token(id), narrow(fields::number(NAME, bias, -f64::from(MAX_BIAS)..=f64::from(MAX_BIAS))?));
+        let bias = narrow(fields::number(NAME, bias, -f64::from(MAX_BIAS)..=f64::from(MAX_BIAS))?);
+        let digits = key.strip_prefix('-').unwrap_or(key);
+        match key.parse::<u32>() {
+            Ok(id) if id < vocabulary_size => {
+                biases.insert(Token(id), bias);
+            }
+            _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => outside += 1,
+            _ => {
+                let shown: String = key.chars().take(32).collect();
+                let reason = format!("the key '{shown}' is not the id of a token; ids are 0 to {}", vocabulary_size.saturating_sub(1));
+                return Err(FieldError::invalid(NAME, reason));
+            }
+        }
+    }
+    if outside > 0 {
+        f.change(NAME, format!("{NAME}: {outside} ids outside of the vocabulary were left out"));
     }
     Ok(biases.into_iter().collect())
 }

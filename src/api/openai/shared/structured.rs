@@ -22,11 +22,12 @@ use crate::{
     field_path::FieldPath,
     gateway::{error::CheckError, handle::EngineHandle},
     protocol::{Constraint, OBJECTS_ARE_CLOSED},
+    telemetry::metrics::WarningName,
 };
 use serde_json::Value;
 
-/// The maximum length of `response_format.json_schema.name`, characters (OpenAI).
-const MAX_NAME: usize = 64;
+/// The maximum length of `response_format.json_schema.name`, bytes: a label without effect, which responses repeat.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// A constraint and the field that it came in.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,7 +138,7 @@ pub(in crate::api) async fn check(
     })?;
     for note in notes {
         if note == OBJECTS_ARE_CLOSED {
-            warnings.note(format!("{path}: {note}"));
+            warnings.note(WarningName::Format, format!("{path}: {note}"));
         } else {
             warnings.clamped(&path.to_string(), format!("{path}: {}", reword(note)));
         }
@@ -197,15 +198,12 @@ pub fn read_format(format: &mut Fields, at: &FieldPath) -> Result<Option<Constra
 /// Reads the object at `at` with OpenAI's `name`, `description`, `strict` and `schema`.
 ///
 /// # Errors
-/// The name breaks OpenAI's rule, or the schema is missing or no object.
+/// The name is too long, or the schema is missing or no object.
 pub fn read_json_schema(object: &mut Fields, at: &FieldPath) -> Result<Constraint, FieldError> {
     let inside = |error: FieldError| error.inside(at);
-    if let Some(name) = object.string("name").map_err(inside)? {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(allowed) {
-            let reason = format!("it must have 1 to {MAX_NAME} characters of a-z, A-Z, 0-9, '_' and '-'");
-            return Err(FieldError::invalid(at.field("name"), reason));
-        }
+    if let Some(name) = object.string("name").map_err(inside)?.filter(|name| name.len() > MAX_NAME_BYTES) {
+        let reason = format!("it has {} bytes; at most {MAX_NAME_BYTES} are accepted", name.len());
+        return Err(FieldError::invalid(at.field("name"), reason));
     }
     // OpenAI shows the description to the model; here no template has a place for it.
     if object.string("description").map_err(inside)?.is_some() {

@@ -70,18 +70,19 @@ impl Bench {
 
     /// Posts a body and reads the answer to its end.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Seen {
-        self.send(path, body, "0").await
+        self.send(path, body.to_string(), "0").await
     }
 
     /// As [`Self::post`], for a strict request.
     pub(super) async fn post_strictly(&self, path: &str, body: &Value) -> Seen {
-        self.send(path, body, "1").await
+        self.send(path, body.to_string(), "1").await
     }
 
-    async fn send(&self, path: &str, body: &Value, strict: &str) -> Seen {
+    /// As [`Self::post`], for a body as it is written; the request is strict if `strict` is `1`.
+    pub(super) async fn send(&self, path: &str, body: String, strict: &str) -> Seen {
         let before = self.submitted.lock().unwrap().len();
         let request = Request::post(path).header("content-type", "application/json").header("x-llamero-strict", strict);
-        let answer = self.app.send(request.body(Body::from(body.to_string())).unwrap()).await;
+        let answer = self.app.send(request.body(Body::from(body)).unwrap()).await;
         let submitted = self.submitted.lock().unwrap()[before..].to_vec();
         let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let of_fastapi = json["detail"][0]["loc"][1].as_str();

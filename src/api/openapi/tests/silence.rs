@@ -10,6 +10,7 @@ use super::{
     nested::{CHAT, COMPLETIONS},
     *,
 };
+use crate::api::fields::surrogates;
 
 /// A field, the fields that it needs beside it to have an effect, and a value that is not its default; pointer and JSON
 /// texts.
@@ -97,6 +98,9 @@ const OF_ROUTES: &[(&str, Case)] = &[
     ),
     ("/infill", ("/max_tokens", r#"{"n_predict":null}"#, "5")),
     ("/v1/responses", ("/truncation", "{}", "\"auto\"")),
+    ("/v1/responses", ("/context_management", "{}", r#"[{"type":"compaction"}]"#)),
+    ("/v1/responses", ("/moderation", "{}", r#"{"model":"x"}"#)),
+    ("/v1/responses", ("/background_options", "{}", r#"{"completion_window":"2h"}"#)),
     ("/v1/responses", ("/prompt_cache_options", "{}", r#"{"prewarm":true}"#)),
     ("/v1/messages", ("/tool_choice", r#"{"tools":[{"name":"f","input_schema":{"type":"object"}}]}"#, r#"{"type":"any"}"#)),
     ("/v1/messages", ("/speed", "{}", "\"fast\"")),
@@ -236,6 +240,25 @@ async fn no_field_of_any_route_is_ignored_in_silence() {
     }
 
     assert!(all.is_empty(), "{} faults:\n{}", all.len(), all.join("\n"));
+}
+
+#[tokio::test]
+async fn an_escape_of_half_a_character_is_read_on_every_route_and_reported_once() {
+    let (generating, embedding) = (Bench::generating(RICH).await, Bench::embedding().await);
+    let halves = |body: &str| {
+        let body = body.replace("\"Hello", r#""\ude00Hello\ud83d\ude00"#);
+        format!(r#"{},"x\ud83d":"\ud83d"}}"#, body.strip_suffix('}').unwrap())
+    };
+    for (path, body) in ROUTES {
+        let embeds = ["/v1/embeddings", "/embedding", "/v1/rerank", "/v1/score"].contains(path);
+        let bench = if embeds { &embedding } else { &generating };
+
+        let seen = bench.send(path, halves(body), "0").await;
+        assert_eq!((seen.status, seen.warnings.matches(surrogates::REPLACED).count()), (200, 1), "{path}: {seen:?}");
+        assert_eq!(bench.send(path, halves(body), "1").await.status, 400, "{path}");
+        let whole = bench.send(path, body.replace("\"Hello", r#""Hello\ud83d\ude00"#), "0").await;
+        assert_eq!((whole.status, whole.warnings.contains("U+FFFD")), (200, false), "{path}: {whole:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Each field: its default, its range, and what is refused or reported.
 
 use super::*;
+use crate::protocol::Token;
 use serde_json::json;
 
 fn read(body: Value) -> Result<ChatRequest, FieldError> {
@@ -94,13 +95,12 @@ fn what_is_wrong_or_unsupported_is_named() {
         ("max_tokens", json!({"max_tokens": 0})),
         ("max_completion_tokens", json!({"max_completion_tokens": -2})),
         ("max_tokens", json!({"max_tokens": 5, "max_completion_tokens": 6})),
-        ("min_tokens", json!({"min_tokens": 6, "max_completion_tokens": 5})),
         ("n", json!({"n": 9})),
-        ("top_logprobs", json!({"logprobs": true, "top_logprobs": 21})),
+        ("top_logprobs", json!({"logprobs": true, "top_logprobs": -1})),
         ("top_logprobs", json!({"top_logprobs": 1})),
         ("logprobs", json!({"logprobs": 5})),
         ("tool_choice", json!({"tool_choice": "required"})),
-        ("stream_options", json!({"stream_options": {}})),
+        ("stream_options", json!({"stream_options": "all"})),
         ("modalities", json!({"modalities": ["text", "audio"], "audio": {"voice": "x"}})),
         ("web_search_options", json!({"web_search_options": {}})),
         ("functions", json!({"functions": [{"name": "f"}], "function_call": "none"})),
@@ -109,7 +109,6 @@ fn what_is_wrong_or_unsupported_is_named() {
         ("documents", json!({"documents": [{"text": "x"}]})),
         ("truncate_prompt_tokens", json!({"truncate_prompt_tokens": 5})),
         ("echo", json!({"echo": true})),
-        ("reasoning_effort", json!({"reasoning_effort": "much"})),
         ("bad_words", json!({"bad_words": ["x"]})),
     ];
     for (param, body) in rows {
@@ -128,9 +127,11 @@ fn books_are_taken_in_silence_and_what_is_not_done_is_reported() {
     assert_eq!(read(silent).unwrap().ignored, [""; 0]);
 
     let reported = json!({
-        "store": true, "return_hidden_states": true, "frobnicate": 1,
+        "store": true, "return_hidden_states": true, "frobnicate": 1, "reasoning_effort": "much", "verbosity": "chatty",
+        "stream_options": {"include_usage": true},
     });
-    assert_eq!(read(reported).unwrap().ignored, ["store", "return_hidden_states", "frobnicate"]);
+    let names = ["stream_options", "store", "return_hidden_states", "frobnicate", "reasoning_effort", "verbosity"];
+    assert_eq!(read(reported).unwrap().ignored, names);
     let empty = json!({"audio": {"voice": "x"}, "functions": [], "function_call": "none", "documents": [], "modalities": ["text"]});
     assert_eq!(read(empty).unwrap().ignored, ["documents", "functions", "function_call", "audio"]);
 }
@@ -164,4 +165,19 @@ fn allowed_tools_are_the_only_ones_that_are_offered() {
     let odd = json!({"type": "allowed_tools", "allowed_tools": {"tools": [g], "x": 1}, "y": 1});
     let odd = read(json!({"tools": tools, "tool_choice": odd})).unwrap();
     assert_eq!(odd.ignored, ["tool_choice.y", "tool_choice.allowed_tools.x"]);
+}
+
+#[test]
+fn what_is_beyond_a_limit_is_reduced_to_it_and_reported() {
+    let body = json!({"logprobs": true, "top_logprobs": 21, "min_tokens": 6, "max_completion_tokens": 5, "logit_bias": {"100": 1, "5": 1}});
+    let mut request = read(body).unwrap();
+
+    assert_eq!((request.logprobs, request.ending.min_tokens), (Some(20), 5));
+    assert_eq!(request.sampling.for_choice(0, 0).logit_bias, [(Token(5), 1.0)]);
+    let changed = [
+        ("min_tokens", "min_tokens was reduced to 5, which max_completion_tokens allows"),
+        ("logit_bias", "logit_bias: 1 ids outside of the vocabulary were left out"),
+        ("top_logprobs", "top_logprobs was reduced to 20"),
+    ];
+    assert_eq!(request.ignored.take_changed(), changed.map(|(name, text)| (name.to_owned(), text.to_owned())));
 }

@@ -20,7 +20,7 @@ pub(in crate::api) const ECHO: FieldSpec<Or<Booleans>> =
     boolean("echo").or(false).about("Put the prompt in front; with `logprobs` its tokens are scored too, and a token that ends the text.");
 pub(in crate::api) const LOGPROBS: FieldSpec<Integers> = integer("logprobs", 0..=MAX_LOGPROBS as i64)
     .example("1")
-    .about("Alternatives to report per token; log-probabilities are those before temperature and truncation.");
+    .about("Alternatives to report per token; log-probabilities are those before temperature and truncation. More than `--max-logprobs` is reduced to it, and reported.");
 /// The field `max_tokens`. If fewer tokens fit than its default, that number is the default.
 pub(in crate::api) const MAX_TOKENS: FieldSpec<Or<TokenCaps>> = token_cap("max_tokens", 0).or(TokenCap::AtMost(16)).example("1").about(
     "Tokens to generate at most; 0 only scores the prompt, -1 is as many as fit. More than the context has left is reduced to that, \
@@ -40,7 +40,7 @@ pub(in crate::api) const TRUNCATE_PROMPT_TOKENS: FieldSpec<Integers> = integer("
 pub(in crate::api) const PROMPT_LOGPROBS: FieldSpec<Integers> = integer("prompt_logprobs", 0..=MAX_LOGPROBS as i64)
     .extra()
     .example("1")
-    .about("Score the prompt's tokens, in vLLM's shape. Not with `stream`.");
+    .about("Score the prompt's tokens, in vLLM's shape; as many alternatives as with `logprobs`. Not with `stream`.");
 pub(in crate::api) const RETURN_TOKEN_IDS: FieldSpec<Or<Booleans>> =
     boolean("return_token_ids").or(false).extra().about("Show the ids of prompt and output (vLLM).");
 

@@ -71,9 +71,9 @@ fn every_field_is_accepted_at_its_limits_and_refused_past_them() {
     let rows = [
         ("n", vec![json!(1), json!(8), json!(8.0)], vec![json!(0), json!(9), json!("1"), json!(true), json!(1.5)]),
         ("max_tokens", vec![json!(-1), json!(0), json!(i64::MAX), json!(100.0)], vec![json!(-2), json!(1e300), json!("16"), json!(false)]),
-        ("logprobs", vec![json!(0), json!(5)], vec![json!(-1), json!(6), json!(true)]),
+        ("logprobs", vec![json!(0), json!(5)], vec![json!(-1), json!(true)]),
         ("best_of", vec![json!(0), json!(1), json!(8.0)], vec![json!(-1), json!(9), json!("1")]),
-        ("prompt_logprobs", vec![json!(0), json!(5)], vec![json!(-1), json!(6), json!(true)]),
+        ("prompt_logprobs", vec![json!(0), json!(5)], vec![json!(-1), json!(true)]),
         ("return_token_ids", vec![json!(true)], vec![json!(1)]),
         ("add_special_tokens", vec![json!(false)], vec![json!("no")]),
         ("min_tokens", vec![json!(0), json!(5)], vec![json!(-1), json!("5")]),
@@ -85,9 +85,9 @@ fn every_field_is_accepted_at_its_limits_and_refused_past_them() {
         ("guided_choice", vec![json!(["a"])], vec![json!("a"), json!([1])]),
         ("guided_json", vec![json!({}), json!("{}")], vec![json!([]), json!(1)]),
         ("grammar", vec![json!("root ::= \"a\""), json!("")], vec![json!(1)]),
-        ("stop", vec![json!("a"), json!(["a", "b", "c", "d"])], vec![json!(""), json!(["a", "b", "c", "d", "e"]), json!(1)]),
+        ("stop", vec![json!("a"), json!(["a", "b", "c", "d"])], vec![json!(["a", "b", "c", "d", "e"]), json!(1)]),
         ("temperature", vec![json!(0), json!(2)], vec![json!(-0.1), json!(2.1)]),
-        ("logit_bias", vec![json!({"99": 1})], vec![json!({"100": 1})]),
+        ("logit_bias", vec![json!({"99": 1})], vec![json!({"x": 1})]),
         ("user", vec![json!("me"), json!(5), json!({}), json!("x".repeat(1000))], vec![]),
     ];
     for (name, good, bad) in rows {
@@ -179,13 +179,25 @@ fn truncation_keeps_some_tokens_or_what_fits() {
 }
 
 #[test]
-fn stream_options_need_a_stream() {
+fn more_alternatives_than_may_be_reported_are_reduced_and_reported() {
+    let mut request = read(json!({"logprobs": 6, "prompt_logprobs": 1_000_000})).unwrap();
+
+    assert_eq!((request.logprobs, request.prompt_logprobs), (Some(5), Some(5)));
+    let texts: Vec<String> = request.unknown.take_changed().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["prompt_logprobs was reduced to 5", "logprobs was reduced to 5"]);
+}
+
+#[test]
+fn stream_options_have_no_effect_without_a_stream() {
     let request = read(json!({"stream": true, "stream_options": {"include_usage": true, "include_obfuscation": false}})).unwrap();
     assert!(request.stream && request.include_usage && request.unknown.is_empty());
     assert!(!read(json!({"stream": true, "stream_options": {}})).unwrap().include_usage);
 
-    assert_eq!(refused(json!({"stream_options": {"include_usage": true}})).param(), Some("stream_options"));
-    assert_eq!(refused(json!({"stream": false, "stream_options": {}})).param(), Some("stream_options"));
+    for body in [json!({"stream_options": {"include_usage": true}}), json!({"stream": false, "stream_options": {}})] {
+        let request = read(body).unwrap();
+        assert_eq!((request.include_usage, request.unknown == ["stream_options"]), (false, true));
+    }
+    assert_eq!(refused(json!({"stream_options": 1})).param(), Some("stream_options"));
     assert_eq!(refused(json!({"stream": true, "stream_options": {"include_usage": 1}})).param(), Some("stream_options.include_usage"));
 }
 

@@ -199,6 +199,13 @@ fn what_is_not_done_is_reported() {
         (json!({"tools": [{"type": "function", "name": "f", "defer_loading": true}]}), "tools[0].defer_loading"),
         (json!({"stream": true, "stream_options": {"include_obfuscation": true}}), "stream_options.include_obfuscation"),
         (json!({"stream": true, "stream_options": {"include_usage": true}}), "stream_options.include_usage"),
+        (json!({"stream_options": {"include_obfuscation": false}}), "stream_options"),
+        (json!({"context_management": [{"type": "compaction"}]}), "context_management"),
+        (json!({"moderation": {"model": "x"}}), "moderation"),
+        (json!({"background_options": {"completion_window": "2h"}}), "background_options"),
+        (json!({"reasoning": {"effort": "much"}}), "reasoning.effort"),
+        (json!({"text": {"verbosity": "chatty"}}), "text.verbosity"),
+        (json!({"prompt_cache_options": {"prewarm": true}}), "prompt_cache_options.prewarm"),
         (json!({"prompt_cache_options": {"comparison_response_id": "resp_1"}}), "prompt_cache_options.comparison_response_id"),
         (json!({"prompt_cache_options": {"ttl": "30m", "colour": "red"}}), "prompt_cache_options.colour"),
         (
@@ -224,14 +231,15 @@ fn fields_that_say_what_is_done_anyway_are_quiet() {
     let quiet = json!({
         "store": false, "background": false, "truncation": "disabled", "service_tier": "auto", "prompt_cache_retention": "24h",
         "reasoning": {"effort": null, "summary": null, "context": "auto", "mode": "standard"}, "top_logprobs": 0,
-        "prompt_cache_options": {"ttl": "30m"}, "tools": [], "include": [],
+        "prompt_cache_options": {"ttl": "30m", "prewarm": false}, "tools": [], "include": [], "prompt_embeds": [],
+        "context_management": [], "moderation": {}, "background_options": {},
     });
     assert_eq!(ignored(quiet), [""; 0]);
 }
 
 #[test]
 fn fields_at_fault_are_refused_by_name() {
-    let long = "x".repeat(65);
+    let long = "x".repeat(64 * 1024);
     let rows = [
         (json!({"input": null}), "input"),
         (json!({"instructions": 5}), "instructions"),
@@ -240,10 +248,8 @@ fn fields_at_fault_are_refused_by_name() {
         (json!({"background": true}), "background"),
         (json!({"prompt": {"id": "pmpt_1"}}), "prompt"),
         (json!({"max_tool_calls": -1}), "max_tool_calls"),
-        (json!({"prompt_embeds": []}), "prompt_embeds"),
-        (json!({"truncation": "auto"}), "truncation"),
+        (json!({"prompt_embeds": [1]}), "prompt_embeds"),
         (json!({"truncation": "some"}), "truncation"),
-        (json!({"prompt_cache_options": {"prewarm": true}}), "prompt_cache_options.prewarm"),
         (json!({"include": [5]}), "include[0]"),
         (json!({"include": "all"}), "include"),
         (json!({"tools": {}}), "tools"),
@@ -260,9 +266,8 @@ fn fields_at_fault_are_refused_by_name() {
         (json!({"tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "f"}]}), "tools[1].name"),
         (json!({"text": {"format": "json"}}), "text.format"),
         (json!({"stream": "yes"}), "stream"),
-        (json!({"stream_options": {"include_obfuscation": false}}), "stream_options"),
-        (json!({"metadata": {"a": 1}}), "metadata"),
-        (json!({"metadata": {long.as_str(): "a"}}), "metadata"),
+        (json!({"stream_options": []}), "stream_options"),
+        (json!({"metadata": {"a": long}}), "metadata"),
         (json!({"user": 5}), "user"),
     ];
     for (fields, param) in rows {
@@ -271,12 +276,16 @@ fn fields_at_fault_are_refused_by_name() {
 }
 
 #[test]
-fn metadata_has_sixteen_short_entries_at_most() {
+fn metadata_is_repeated_and_what_exceeds_openais_limits_is_reported() {
     let entries = |count: usize| (0..count).map(|i| (format!("{i:064}"), json!("v".repeat(512)))).collect::<Map<_, _>>();
 
     assert_eq!(read(json!({"metadata": entries(16)})).unwrap().echo["metadata"], Value::from(entries(16)));
-    assert_eq!(read(json!({"metadata": entries(17)})).unwrap_err().param(), Some("metadata"));
-    assert_eq!(read(json!({"metadata": {"a": "v".repeat(513)}})).unwrap_err().param(), Some("metadata"));
+    assert_eq!(read(json!({"metadata": entries(16)})).unwrap().chat.ignored_last.take_changed(), []);
+    for metadata in [Value::from(entries(17)), json!({"a": "v".repeat(513)}), json!({"k".repeat(65): "v"}), json!({"a": 1})] {
+        let mut request = read(json!({"metadata": metadata})).unwrap();
+        let changed = request.chat.ignored_last.take_changed();
+        assert_eq!((&request.echo["metadata"], changed.len(), changed[0].0.as_str()), (&metadata, 1, "metadata"));
+    }
 }
 
 #[test]

@@ -173,10 +173,10 @@ fn logit_bias_is_limited_in_entries_ids_and_values() {
 
     let refused = [
         entries(301),
-        json!({"logit_bias": {"1000": 1}}),
-        json!({"logit_bias": {"-1": 1}}),
         json!({"logit_bias": {"hello": 1}}),
-        json!({"logit_bias": {"4294967296": 1}}),
+        json!({"logit_bias": {"": 1}}),
+        json!({"logit_bias": {"-": 1}}),
+        json!({"logit_bias": {"1000": 101}}),
         json!({"logit_bias": {"1": 100.1}}),
         json!({"logit_bias": {"1": -100.1}}),
         json!({"logit_bias": {"1": null}}),
@@ -186,8 +186,20 @@ fn logit_bias_is_limited_in_entries_ids_and_values() {
     for body in refused {
         assert_eq!(read(body.clone()).unwrap_err().param(), Some("logit_bias"), "{body}");
     }
-    let message = "Invalid 'logit_bias': the key '1000' is not the id of a token; ids are 0 to 999.";
-    assert_eq!(read(json!({"logit_bias": {"1000": 1}})).unwrap_err().to_string(), message);
+    let message = "Invalid 'logit_bias': the key 'hello' is not the id of a token; ids are 0 to 999.";
+    assert_eq!(read(json!({"logit_bias": {"hello": 1}})).unwrap_err().to_string(), message);
+}
+
+#[test]
+fn a_bias_of_an_id_outside_of_the_vocabulary_is_left_out_and_reported() {
+    let body = json!({"999": 1, "1000": 1, "-1": 1, "4294967296": 1, "99999999999999999999999": 1});
+    let mut fields = Fields::new([("logit_bias".to_owned(), body)].into_iter().collect());
+
+    let sampling = Sampling::read(&mut fields, VOCABULARY).unwrap();
+
+    assert_eq!(sampling.for_choice(0, 0).logit_bias, [(Token(999), 1.0)]);
+    let told = ("logit_bias".to_owned(), "logit_bias: 4 ids outside of the vocabulary were left out".to_owned());
+    assert_eq!(fields.finish().take_changed(), [told]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn each_field_gives_its_constraint_and_its_name() {
         (json!({"response_format": {"type": "json_object"}}), Constraint::JsonObject, "response_format"),
         (
             json!({"response_format": {"type": "json_schema", "json_schema":
-                {"name": "x-1", "strict": true, "schema": schema}}}),
+                {"name": "A plan: größe", "strict": true, "schema": schema}}}),
             json_schema(),
             "response_format",
         ),
@@ -128,7 +128,7 @@ fn what_has_the_wrong_shape_is_named_by_its_path() {
         (json!({"response_format": {"type": "json_schema", "json_schema": 1}}), "response_format.json_schema"),
         (json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}), "response_format.json_schema.schema"),
         (
-            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}}}),
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x".repeat(1025), "schema": {}}}}),
             "response_format.json_schema.name",
         ),
         (
