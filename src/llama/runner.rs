@@ -88,7 +88,7 @@ impl<'m> LlamaRunner<'m> {
             plan.attention,
             plan.rope,
             plan.layout,
-            // A state has an entry for each stream, and is read only where there are as many (`llama_kv_cache::state_read`).
+            // A state has an entry for each stream, and only as many streams read it (`llama_kv_cache::state_read`).
             plan.slots,
             plan.max_model_len,
             // Some models rotate keys depending on it (`llama_model::get_rope_factors`).

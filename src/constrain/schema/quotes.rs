@@ -55,7 +55,7 @@ fn reworded(pattern: &str) -> String {
     let Some(spare) = unspellable.min_by_key(|control| uses(*control)) else { return pattern.to_owned() };
     let mut written = String::with_capacity(pattern.len() + 16 * parts.len());
     let mut copied = 0;
-    for Part { span, .. } in parts.iter().filter(|part| part.has(spare)) {
+    for PatternPart { span, .. } in parts.iter().filter(|part| part.has(spare)) {
         written.push_str(&pattern[copied..span.start.offset]);
         written.push_str(&format!(r"[{}&&[^\x{spare:02x}]]", &pattern[span.start.offset..span.end.offset]));
         copied = span.end.offset;
@@ -64,20 +64,20 @@ fn reworded(pattern: &str) -> String {
 }
 
 /// A class or a character of a pattern that lacks `"` or `\`.
-struct Part {
+struct PatternPart {
     span: Span,
     /// The control characters that it matches, as bits.
     controls: u32,
 }
 
-impl Part {
+impl PatternPart {
     fn has(&self, control: u8) -> bool {
         self.controls >> control & 1 == 1
     }
 }
 
 /// The parts of a pattern with control characters, in their order.
-fn parts(pattern: &str) -> Vec<Part> {
+fn parts(pattern: &str) -> Vec<PatternPart> {
     let Ok(tree) = ast::parse::Parser::new().parse(pattern) else { return Vec::new() };
     match ast::visit(&tree, PartFinder { pattern, found: Vec::new() }) {
         Ok(found) => found,
@@ -87,11 +87,11 @@ fn parts(pattern: &str) -> Vec<Part> {
 
 struct PartFinder<'a> {
     pattern: &'a str,
-    found: Vec<Part>,
+    found: Vec<PatternPart>,
 }
 
 impl Visitor for PartFinder<'_> {
-    type Output = Vec<Part>;
+    type Output = Vec<PatternPart>;
     type Err = Infallible;
 
     fn finish(self) -> Result<Self::Output, Infallible> {
@@ -103,7 +103,7 @@ impl Visitor for PartFinder<'_> {
             && let Ok(meaning) = Translator::new().translate(self.pattern, part)
             && let controls @ 1.. = controls(&meaning)
         {
-            self.found.push(Part { span: *part.span(), controls });
+            self.found.push(PatternPart { span: *part.span(), controls });
         }
         Ok(())
     }
