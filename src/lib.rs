@@ -28,4 +28,5 @@ pub mod models;
 pub mod priority;
 pub mod protocol;
 pub mod sampling;
+mod surrogates;
 pub mod telemetry;

@@ -7,7 +7,6 @@
 mod error;
 pub mod ignored;
 pub mod spec;
-pub mod surrogates;
 pub mod token_caps;
 pub mod values;
 
@@ -50,12 +49,12 @@ impl Fields {
         if nesting_exceeds(body, MAX_DEPTH) {
             return Err(FieldError::body(format!("it is nested more than {MAX_DEPTH} deep")));
         }
-        let readable = surrogates::without_lone(body);
+        let readable = crate::surrogates::without_lone(body);
         match serde_json::from_slice(&readable) {
             Ok(Value::Object(map)) => {
                 let mut fields = Self::new(map);
                 if matches!(readable, Cow::Owned(_)) {
-                    fields.change("", surrogates::REPLACED);
+                    fields.change("", crate::surrogates::REPLACED);
                 }
                 Ok(fields)
             }

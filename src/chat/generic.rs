@@ -163,7 +163,9 @@ impl Written {
 }
 
 fn call(call: &ToolCall) -> String {
-    format!("<tool_call>\n{}\n</tool_call>", json!({"name": call.name, "arguments": call.arguments}))
+    // Neither the name nor an argument may end the call; JSON may escape a slash.
+    let text = json!({"name": call.name, "arguments": call.arguments}).to_string().replace("</tool_call", "<\\/tool_call");
+    format!("<tool_call>\n{text}\n</tool_call>")
 }
 
 fn result(name: &str, message: &Message) -> String {

@@ -36,7 +36,7 @@ pub use tools::{
 };
 
 use super::conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role, TOOL_CALLS, ToolCall};
-use crate::field_path::FieldPath;
+use crate::{field_path::FieldPath, surrogates::without_lone};
 use serde_json::{Map, Value};
 
 /// The predecessor of [`TOOL_CALLS`] in messages.
@@ -315,7 +315,7 @@ fn as_object(text: String) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
     }
-    serde_json::from_str::<Map<String, Value>>(&text).map_or(Value::String(text), Value::Object)
+    serde_json::from_slice::<Map<String, Value>>(&without_lone(text.as_bytes())).map_or(Value::String(text), Value::Object)
 }
 
 /// Reads a function's name, which has at most `longest` characters.

@@ -42,7 +42,8 @@ pub(super) fn is_read(role: &str, block: &Value) -> bool {
     let Some(kind) = block["type"].as_str() else { return true };
     match kind {
         DOCUMENT => is_text_document(block),
-        TEXT | SEARCH_RESULT | "tool_use" | "tool_result" | "thinking" | "redacted_thinking" | "tool_reference" => true,
+        SEARCH_RESULT => is_text(&block["content"]),
+        TEXT | "tool_use" | "tool_result" | "thinking" | "redacted_thinking" | "tool_reference" => true,
         TOOL_ADDITION | TOOL_REMOVAL => role == "system",
         _ => role == "assistant",
     }
@@ -51,9 +52,14 @@ pub(super) fn is_read(role: &str, block: &Value) -> bool {
 /// True for a document whose source is text and no file.
 fn is_text_document(block: &Value) -> bool {
     let source = &block["source"];
-    match (source["type"].as_str(), &source["content"]) {
-        (Some("text"), _) | (Some("content"), Value::String(_)) => true,
-        (Some("content"), Value::Array(blocks)) => blocks.iter().all(|block| block["type"] == TEXT),
+    source["type"] == "text" || source["type"] == "content" && is_text(&source["content"])
+}
+
+/// True for the `content` of a source that is a string or has blocks of text alone.
+fn is_text(content: &Value) -> bool {
+    match content {
+        Value::String(_) => true,
+        Value::Array(blocks) => blocks.iter().all(|block| block["type"] == TEXT),
         _ => false,
     }
 }

@@ -3,8 +3,7 @@
 //!
 //! Name, range and default of each field stand in `specs.rs`. A field either works, or is refused by name because
 //! ignoring it would change the result, or is reported. Chat's code reads the fields that both routes have, in chat's
-//! ranges. Fields of the beta API are read too, as far as clients send them
-//! by default.
+//! ranges. Fields of the beta API are read too, as far as clients send them by default.
 
 use super::{
     conversation::{MessageTurns, is_read},

@@ -15,7 +15,6 @@ use crate::api::{
     fields::{
         ignored::Ignored,
         spec::FieldSpec,
-        surrogates,
         values::{Numbers, Or},
     },
     openai::shared::ending::MAX_STOP_BYTES_TOGETHER,
@@ -76,8 +75,8 @@ impl GenerateRequest {
         match &document {
             Json::Object(members) => {
                 let mut request = Self::from_members(&document, members, max_stop_strings)?;
-                if matches!(surrogates::without_lone(body), Cow::Owned(_)) {
-                    request.ignored.change("", surrogates::REPLACED.to_owned());
+                if matches!(crate::surrogates::without_lone(body), Cow::Owned(_)) {
+                    request.ignored.change("", crate::surrogates::REPLACED.to_owned());
                 }
                 Ok(request)
             }

@@ -47,7 +47,8 @@ of a request that the model's chat template does not show, such as the reasoning
   `/v1/completions`, `/v1/chat/completions`, `/v1/responses` and `/v1/messages`. Other routes have the header alone.
 - With the request header `x-llamero-strict: 1`, or a server started with `--strict`, such a request is a 400.
 
-The header also says that objects of a schema were closed (docs/STRUCTURED_OUTPUT.md); this is no 400.
+The header also says that objects of a schema were closed (docs/STRUCTURED_OUTPUT.md), and that `truncation: auto` left
+out turns; this is no 400.
 
 ## Limits above the context, and other names of models
 

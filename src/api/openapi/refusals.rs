@@ -45,8 +45,8 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 | a body that is empty, no JSON object or of another `Content-Type`; one that is not UTF-8, is nested more than 64 deep, or has an integer of more than 4,300 digits | generate | 422; 400 | FastAPI's rules |
 | a required field that is absent or `null` | all | 400 | there is nothing to compute; the tables of routes mark these fields |
 | a value of the wrong type, or a word that the field does not have | all | 400 | its meaning is not known |
-| a number outside the range in the route's table (of samplers +) | all | 400 | it has no meaning there |
-| a request that would be answered with a warning, except that objects are closed; unknown fields are such warnings | all, strict | 400 | the client asked for it |
+| a number outside the range in the route's table (of samplers +; more log-probabilities than the most are reduced) | all | 400 | it has no meaning there |
+| a request that would be answered with a warning, except that objects are closed or that `truncation: auto` left out turns; unknown fields are such warnings | all, strict | 400 | the client asked for it |
 | a `model` that is not served; no `model`, where its absence is reported | all but generate, strict | 404; 400 | another model would answer |
 
 ### Prompts and lengths
@@ -81,7 +81,7 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 | a last message of the assistant with `tool_use`, or with `thinking` alone | messages | 400 | only text can be continued |
 | `continue_final_message` with `add_generation_prompt` or without text in the last message; a text that the template changes or leaves out | chats | 400 | the answer would not continue it |
 | a conversation that the model's chat template refuses or fails on | chats | 400 | the message has the template's reason |
-| more than 32 `chat_template_kwargs`, or one that the server sets | chats | 400 | each takes memory; the template needs the server's value |
+| more than 32 `chat_template_kwargs`, or one that the server sets and the template reads | chats | 400 | each takes memory; the template needs the server's value |
 | `chat_template`, `add_special_tokens: true`; on *chat* also `documents` that are not empty, `truncate_prompt_tokens`, `echo: true` | chat, `/tokenize`, `/apply-template` | 400 | the operator chooses the template, which writes special tokens; documents belong into `messages`, and old messages can be left out |
 
 ### Tools

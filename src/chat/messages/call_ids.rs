@@ -7,9 +7,10 @@ use crate::chat::conversation::{CALL_ID, Conversation, Message, Role};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Gives each call and each result that has no id the one that follows from its place: among the results after a turn
-/// of the assistant, the n-th that names no call belongs to the n-th call that no result names. Where there is no
-/// counterpart, the id is a new one, the same each time that the conversation is sent.
+/// Gives each call and each result that has no id the one that follows from its place. In the order of the results of a
+/// turn, one without an id belongs to the first call that has no result yet, and one whose id no call has to the first
+/// call without an id. Where there is no counterpart, the id is a new one, the same each time that the conversation is
+/// sent.
 pub fn fill_call_ids(conversation: &mut Conversation) {
     let messages = &mut conversation.messages;
     if !messages.iter().any(lacks_id) {
@@ -18,29 +19,66 @@ pub fn fill_call_ids(conversation: &mut Conversation) {
     let calls = messages.iter().flat_map(|message| &message.calls).map(|call| call.id.clone());
     let taken = calls.chain(messages.iter().filter_map(result_id).map(str::to_owned)).collect();
     let mut new = NewIds { taken, made: 0 };
-    for turn in messages.chunk_by_mut(|_, next| next.role != Role::Assistant) {
+    // The calls of a turn may be in several messages of the assistant in a row.
+    let is_same_turn = |before: &Message, next: &Message| next.role != Role::Assistant || before.role == Role::Assistant;
+    for turn in messages.chunk_by_mut(is_same_turn) {
         if turn.iter().any(lacks_id) {
             fill(turn, &mut new);
         }
     }
 }
 
-/// Fills in the ids of one turn: the calls of an assistant's message and the results up to the next one.
+/// Fills in the ids of one turn: the calls of the assistant's messages, and the results up to the next one.
 fn fill(turn: &mut [Message], new: &mut NewIds) {
-    let answered: Vec<String> = turn.iter().filter_map(result_id).map(str::to_owned).collect();
-    let called: HashSet<String> = turn.iter().flat_map(|message| &message.calls).map(|call| call.id.clone()).collect();
-    let mut seen = HashSet::new();
-    let mut of_unknown_calls = answered.iter().filter(|id| !called.contains(*id) && seen.insert(id.as_str()));
-    for call in turn.iter_mut().flat_map(|message| &mut message.calls).filter(|call| call.id.is_empty()) {
-        call.id = of_unknown_calls.next().cloned().unwrap_or_else(|| new.next());
+    let answered: HashSet<String> = turn.iter().filter_map(result_id).map(str::to_owned).collect();
+    let mut called: HashSet<String> = turn.iter().flat_map(|message| &message.calls).map(|call| call.id.clone()).collect();
+    let (results, others): (Vec<_>, Vec<_>) = turn.iter_mut().partition(|message| message.role == Role::Tool);
+    let calls = others.into_iter().flat_map(|message| &mut message.calls).map(|call| &mut call.id);
+    let open = calls.filter(|id| id.is_empty() || !answered.contains(id.as_str()));
+    let mut open: Vec<OpenCall<'_>> = open.map(|id| OpenCall { id, has_result: false }).collect();
+    let (mut any, mut unnamed) = (0, 0);
+    for result in results {
+        match result_id(result).map(str::to_owned) {
+            Some(id) if called.contains(&id) => {}
+            Some(id) => {
+                if let Some(call) = next_open(&mut open, &mut unnamed, |call| call.id.is_empty()) {
+                    call.id.clone_from(&id);
+                }
+                called.insert(id);
+            }
+            None => {
+                let id = match next_open(&mut open, &mut any, |_| true) {
+                    Some(call) if call.id.is_empty() => {
+                        *call.id = new.next();
+                        call.id.clone()
+                    }
+                    Some(call) => call.id.clone(),
+                    None => new.next(),
+                };
+                result.fields.insert(CALL_ID.to_owned(), id.into());
+            }
+        }
     }
-    let answered: HashSet<&str> = answered.iter().map(String::as_str).collect();
-    let calls = turn.iter().flat_map(|message| &message.calls).map(|call| call.id.clone());
-    let mut open = calls.filter(|id| !answered.contains(id.as_str())).collect::<Vec<String>>().into_iter();
-    for result in turn.iter_mut().filter(|message| message.role == Role::Tool && result_id(message).is_none()) {
-        let id = open.next().unwrap_or_else(|| new.next());
-        result.fields.insert(CALL_ID.to_owned(), id.into());
-    }
+    open.iter_mut().filter(|call| call.id.is_empty()).for_each(|call| *call.id = new.next());
+}
+
+/// A call that no result names.
+struct OpenCall<'a> {
+    id: &'a mut String,
+    has_result: bool,
+}
+
+/// The first call without a result from `*from` on that fits; it has one now. Moves `*from` behind it.
+fn next_open<'a, 'b>(
+    calls: &'b mut [OpenCall<'a>],
+    from: &mut usize,
+    fits: impl Fn(&OpenCall<'a>) -> bool,
+) -> Option<&'b mut OpenCall<'a>> {
+    let found = calls[*from..].iter().position(|call| !call.has_result && fits(call)).map(|place| *from + place);
+    *from = found.map_or(calls.len(), |found| found + 1);
+    let call = &mut calls[found?];
+    call.has_result = true;
+    Some(call)
 }
 
 fn lacks_id(message: &Message) -> bool {
@@ -50,7 +88,8 @@ fn lacks_id(message: &Message) -> bool {
 
 /// The id of the call that a message is the result of.
 fn result_id(message: &Message) -> Option<&str> {
-    message.fields.get(CALL_ID).and_then(Value::as_str).filter(|id| !id.is_empty())
+    let id = message.fields.get(CALL_ID).and_then(Value::as_str);
+    id.filter(|id| message.role == Role::Tool && !id.is_empty())
 }
 
 /// Ids that no call and no result of the conversation has.
@@ -115,6 +154,16 @@ mod tests {
 
         let turns = json!([result(&none), calls(&[json!("call_1"), none.clone()]), result(&none), result(&none), result(&none)]);
         assert_eq!(ids(turns), [vec!["call_2"], vec!["call_1", "call_3"], vec!["call_1"], vec!["call_3"], vec!["call_4"]]);
+    }
+
+    #[test]
+    fn results_find_calls_in_their_order_whatever_ids_are_absent() {
+        let none = Value::Null;
+        let turns = json!([calls(&[none.clone(), none.clone()]), result(&none), result(&json!("x"))]);
+        assert_eq!(ids(turns), [vec!["call_1", "x"], vec!["call_1"], vec!["x"]]);
+
+        let turns = json!([calls(&[none.clone()]), calls(&[none.clone()]), result(&none), result(&none)]);
+        assert_eq!(ids(turns), [vec!["call_1"], vec!["call_2"], vec!["call_1"], vec!["call_2"]], "two messages of the assistant");
     }
 
     #[test]

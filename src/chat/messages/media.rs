@@ -94,6 +94,7 @@ fn replace<F: FnMut(&FieldPath)>(parts: &mut [Value], what: Replaced, at: &Field
         let at = at.index(index);
         // Anthropic's results of tools are parts with parts. There is no third level.
         if part["type"] == "tool_result"
+            && !unread(part)
             && let Some(inner) = part.get_mut("content").and_then(Value::as_array_mut)
         {
             for (index, part) in inner.iter_mut().enumerate().filter(|(_, part)| unread(part)) {
@@ -205,6 +206,14 @@ mod tests {
         assert_eq!(replaced(json!([user(&poem), answer])).1, ["m[1].content[0]"], "an answer that is continued");
         let thought = json!({"type": "reasoning", "content": [{"type": "reasoning_text", "text": "x"}]});
         assert_eq!(replaced(json!([user(&json!("a")), thought, user(&json!("b"))])).1, [""; 0]);
+    }
+
+    #[test]
+    fn results_of_tools_within_parts_are_unknown_where_the_reader_reads_none() {
+        let mut turns = json!([{"role": "assistant", "content": [{"type": "tool_result", "content": []}]}, user(&json!("a"))]);
+        replace_unread_parts(&mut turns, &"m".into(), is_text_part, &mut |_| ());
+
+        assert_eq!(turns[0]["content"][0]["text"], "[tool_result left out: this model reads text only]");
     }
 
     #[test]

@@ -30,6 +30,8 @@ fn arguments_of_past_calls_are_objects_for_the_template() {
     let expected = json!({"role": "assistant", "content": "", "tool_calls": [
         call(json!({"a": [1]})), call(json!({})), call(json!("{\"a\": ")), call(json!({"b": 2}))]});
     assert_eq!(message.unwrap(), expected);
+    let cut = one(json!({"role": "assistant", "tool_calls": [call(json!(r#"{"a": "\ud83d"}"#))]})).unwrap();
+    assert_eq!(cut["tool_calls"][0]["function"]["arguments"], json!({"a": "\u{fffd}"}), "an emoji was cut");
 }
 
 #[test]

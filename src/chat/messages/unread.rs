@@ -37,7 +37,9 @@ pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Valu
     let (at, known): (_, &[&str]) = match kind {
         ALLOWED_TOOLS => ("tool_choice.allowed_tools", &["mode", "tools"]),
         CUSTOM => ("tool_choice.custom", &["name"]),
-        _ => ("tool_choice.function", &["name"]),
+        FUNCTION => ("tool_choice.function", &["name"]),
+        // It is not applied, and that is told.
+        _ => return,
     };
     report(at, tool_choice.and_then(|choice| choice.get(kind)), known, found);
 }

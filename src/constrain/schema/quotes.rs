@@ -27,8 +27,7 @@ fn visit(value: &mut Value, are_names: bool) {
                 match (keyword.as_str(), value) {
                     ("pattern", Value::String(pattern)) => *pattern = reworded(pattern),
                     ("patternProperties", Value::Object(patterns)) => {
-                        let schemas = std::mem::take(patterns).into_iter().map(|(pattern, schema)| (reworded(&pattern), schema));
-                        *patterns = schemas.collect::<Map<_, _>>();
+                        *patterns = renamed(std::mem::take(patterns));
                         patterns.values_mut().for_each(|schema| visit(schema, false));
                     }
                     (keyword, value) => visit(value, NAMED.contains(&keyword)),
@@ -38,6 +37,19 @@ fn visit(value: &mut Value, are_names: bool) {
         Value::Array(values) => values.iter_mut().for_each(|value| visit(value, false)),
         _ => {}
     }
+}
+
+/// The schemas under the reworded patterns. Two patterns that became one stay two, by a group that matches nothing.
+fn renamed(schemas: Map<String, Value>) -> Map<String, Value> {
+    let mut renamed = Map::with_capacity(schemas.len());
+    for (pattern, schema) in schemas {
+        let mut pattern = reworded(&pattern);
+        while renamed.contains_key(&pattern) {
+            pattern.push_str("(?:)");
+        }
+        renamed.insert(pattern, schema);
+    }
+    renamed
 }
 
 /// The pattern whose classes and characters together do not have all control characters, unless they have `"` and `\`
@@ -113,7 +125,8 @@ impl Visitor for PartFinder<'_> {
 fn controls(meaning: &Hir) -> u32 {
     let has = |c: char| match meaning.kind() {
         HirKind::Literal(literal) => literal.0.as_ref() == c.encode_utf8(&mut [0; 4]).as_bytes(),
-        HirKind::Class(Class::Unicode(class)) => class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&c)),
+        // Ranges are sorted, and classes such as `\w` have hundreds.
+        HirKind::Class(Class::Unicode(class)) => class.ranges().iter().take_while(|range| range.start() <= c).any(|range| c <= range.end()),
         _ => false,
     };
     if has('"') && has('\\') {

@@ -34,6 +34,7 @@ use crate::{
         respond::RequestFields,
         warnings::Warnings,
     },
+    chat::Conversation,
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools, offered_constraint},
     gateway::models::Model,
     protocol::{ModelInfo, SequenceRequest, Token},
@@ -177,9 +178,10 @@ async fn read<T>(
     let spare = (may_drop_tools || unrendered.request.leaves_out_oldest).then(|| unrendered.clone());
     // Boxes keep the futures of routes small.
     let first = Box::pin(unrendered.render(call, &mut check_length)).await.map(Box::new);
-    let Some(mut spare) = spare.filter(|_| is_too_long(&first)) else { return Ok((*first?, rest)) };
+    let needs_room = |spare: &Unrendered| is_too_long(&first) || spare.lacks_wanted_room(&first);
+    let Some(mut spare) = spare.filter(|spare| needs_room(spare)) else { return Ok((*first?, rest)) };
     let shorter = Box::pin(spare.render_shorter(call, &mut check_length)).await?;
-    if !may_drop_tools || shorter.is_some() {
+    if shorter.is_some() || !may_drop_tools || !is_too_long(&first) {
         return Ok((*shorter.map_or(first, Ok)?, rest));
     }
     drop(first);
@@ -211,17 +213,18 @@ impl Unrendered {
     /// As [`Self::render`] without the oldest turns, as few as possible, if the request allows that; `None` if it does
     /// not, or if the newest turn does not fit either. Where turns are left out, an answer gets room.
     async fn render_shorter(
-        &self,
+        &mut self,
         call: &Call,
         check_length: &mut impl FnMut(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
     ) -> Result<Option<Box<Understood>>, ApiError> {
-        let cap = self.request.limit.map_or(TokenCap::AsManyAsFit, |limit| limit.cap);
-        let wanted = reserved(cap, self.info.max_model_len.into()).max(1);
+        let wanted = self.wanted_room();
         let turns = if self.request.leaves_out_oldest { truncation::later_turns(&self.request.conversation) } else { Vec::new() };
+        // Apart, so that each try copies only what it keeps.
+        let whole = std::mem::take(&mut self.request.conversation);
         let (mut fewest, mut most, mut shortest) = (0, turns.len(), None);
         while fewest < most {
             let middle = usize::midpoint(fewest, most);
-            let understood = Box::pin(self.beginning_at(turns[middle]).render(call, check_length)).await.map(Box::new);
+            let understood = Box::pin(self.beginning_at(&whole, turns[middle]).render(call, check_length)).await.map(Box::new);
             let room = if middle + 1 == turns.len() { 1 } else { wanted };
             match understood {
                 Ok(understood) if understood.leaves(room) => (most, shortest) = (middle, Some(understood)),
@@ -229,14 +232,28 @@ impl Unrendered {
                 Err(error) => return Err(error),
             }
         }
+        self.request.conversation = whole;
         Ok(shortest)
     }
 
-    /// The same request without the messages before this one.
-    fn beginning_at(&self, message: usize) -> Self {
+    /// The number of tokens that an answer should have room for where turns are left out.
+    fn wanted_room(&self) -> u64 {
+        let cap = self.request.limit.map_or(TokenCap::AsManyAsFit, |limit| limit.cap);
+        reserved(cap, self.info.max_model_len.into()).max(1)
+    }
+
+    /// True if turns may be left out and the answer has less room than its limit asks for.
+    fn lacks_wanted_room(&self, understood: &Result<Box<Understood>, ApiError>) -> bool {
+        let may_leave_out = self.request.leaves_out_oldest && self.request.limit.is_some();
+        may_leave_out && understood.as_ref().is_ok_and(|understood| !understood.leaves(self.wanted_room()))
+    }
+
+    /// The same request with the messages of `whole` from this one on.
+    fn beginning_at(&self, whole: &Conversation, message: usize) -> Self {
         let mut shorter = self.clone();
         let name = shorter.request.names.conversation;
-        let count = truncation::leave_out_before(&mut shorter.request.conversation, message);
+        let (conversation, count) = truncation::beginning_at(whole, message);
+        shorter.request.conversation = conversation;
         let text = format!("{name}: the oldest {count} messages were left out, because they do not fit into the context");
         shorter.warnings.note(WarningName::Messages, text);
         shorter

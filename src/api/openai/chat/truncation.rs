@@ -21,10 +21,9 @@ pub(super) fn later_turns(conversation: &Conversation) -> Vec<usize> {
     turns
 }
 
-/// Leaves out all messages before `begin` except system messages, and later results of calls that are left out. Returns
-/// the number of messages that are left out.
-pub(super) fn leave_out_before(conversation: &mut Conversation, begin: usize) -> usize {
-    let sent = conversation.messages.len();
+/// A copy of the conversation without the messages before `begin` that are no system messages, and without later
+/// results of calls that are left out. Returns the number of messages that are left out, too.
+pub(super) fn beginning_at(conversation: &Conversation, begin: usize) -> (Conversation, usize) {
     let leaves = |index: usize, message: &Message| index < begin && message.role != Role::System;
     // Clients may number the calls of each turn anew.
     let (mut gone, mut kept) = (HashSet::new(), HashSet::new());
@@ -36,13 +35,10 @@ pub(super) fn leave_out_before(conversation: &mut Conversation, begin: usize) ->
         let call = message.fields.get(CALL_ID).and_then(|id| id.as_str());
         message.role == Role::Tool && call.is_some_and(|call| gone.contains(call) && !kept.contains(call))
     };
-    let mut index = 0;
-    conversation.messages.retain(|message| {
-        let is_left_out = leaves(index, message) || is_result(message);
-        index += 1;
-        !is_left_out
-    });
-    sent - conversation.messages.len()
+    let kept = conversation.messages.iter().enumerate().filter(|(index, message)| !leaves(*index, message) && !is_result(message));
+    let messages: Vec<Message> = kept.map(|(_, message)| message.clone()).collect();
+    let left_out = conversation.messages.len() - messages.len();
+    (Conversation { messages }, left_out)
 }
 
 #[cfg(test)]
@@ -92,8 +88,7 @@ mod tests {
     #[test]
     fn system_messages_stay_and_the_result_of_a_call_leaves_with_it() {
         for (letters, begin, kept) in [("suau", 3, "su"), ("suasua", 4, "ssua"), ("ucutua", 2, "uua"), ("uctauct", 4, "uct")] {
-            let mut shorter = conversation(letters);
-            let left_out = leave_out_before(&mut shorter, begin);
+            let (shorter, left_out) = beginning_at(&conversation(letters), begin);
 
             let roles: String = shorter
                 .messages

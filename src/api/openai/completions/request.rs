@@ -98,7 +98,8 @@ impl CompletionRequest {
         let stream = f.get(&STREAM)?;
         let (n, best_of) = read_choices(&mut f, limits.max_num_seqs, stream)?;
         let limit = f.sent(&specs::MAX_TOKENS)?.map(|cap| TokenLimit { field: specs::MAX_TOKENS.name, cap });
-        let ending = Ending::read(&mut f, limits, limit)?;
+        let default = TokenLimit { field: specs::MAX_TOKENS.name, cap: specs::MAX_TOKENS.values.default };
+        let ending = Ending::read(&mut f, limits, limit.or(Some(default)))?;
         let suffix = read_suffix(&mut f, &prompts, encoding)?;
         let most = limits.max_logprobs.unwrap_or(MAX_LOGPROBS);
         let prompt_logprobs = alternatives(&mut f, &specs::PROMPT_LOGPROBS, most)?;

@@ -174,8 +174,9 @@ impl Reading {
         let mut text = Fields::new(f.get(&specs::TEXT)?.unwrap_or_default());
         let format = text.object("format").map_err(inside)?;
         let shown_format = format.clone().map_or_else(|| json!({"type": "text"}), Value::Object);
-        self.show(NAME, json!({"format": shown_format, VERBOSITY: text.peek(VERBOSITY).unwrap_or(&json!("medium"))}));
-        switches.set_verbosity(text.known_word(&specs::VERBOSITY).map_err(inside)?, "text.verbosity");
+        let verbosity = text.known_word(&specs::VERBOSITY).map_err(inside)?;
+        self.show(NAME, json!({"format": shown_format, VERBOSITY: verbosity.unwrap_or("medium")}));
+        switches.set_verbosity(verbosity, "text.verbosity");
         let format = format.map(|format| text_format(format, &mut self.hidden, &mut self.ignored)).transpose()?;
         self.ignored.extend_inside(NAME, &text.finish());
         Ok(format.flatten())
@@ -185,8 +186,8 @@ impl Reading {
     fn reasoning(&mut self, f: &mut Fields, switches: &mut Switches) -> Result<(), FieldError> {
         const NAME: &str = specs::REASONING.name;
         let mut options = Fields::new(f.get(&specs::REASONING)?.unwrap_or_default());
-        self.show(NAME, json!({specs::EFFORT.name: options.peek(specs::EFFORT.name), "summary": null}));
         let effort = options.known_word(&specs::EFFORT).map_err(|error| error.inside(NAME))?;
+        self.show(NAME, json!({specs::EFFORT.name: effort, "summary": null}));
         switches.set_effort(effort, "reasoning.effort");
         // Only the defaults of these two fields have an effect on this server.
         for (name, default) in [("context", "auto"), ("mode", "standard")] {
@@ -217,14 +218,12 @@ impl Reading {
                 None => return Err(FieldError::wrong_type(at, "a string", value)),
             }
         }
-        self.show(TOP, f.peek(TOP).cloned().unwrap_or_else(|| 0.into()));
-        if wanted {
-            return Ok(Some(alternatives(f, &specs::TOP_LOGPROBS, limits.most_alternatives())?.unwrap_or(0)));
-        }
-        if f.take(TOP).is_some_and(|top| top != 0) {
+        let number = if wanted { Some(alternatives(f, &specs::TOP_LOGPROBS, limits.most_alternatives())?.unwrap_or(0)) } else { None };
+        self.show(TOP, number.unwrap_or(0).into());
+        if !wanted && f.take(TOP).is_some_and(|top| top != 0) {
             self.ignored.add(TOP);
         }
-        Ok(None)
+        Ok(number)
     }
 
     /// Reads `stream`, and `stream_options`, which has no effect without it. Nothing is obfuscated: frames are not

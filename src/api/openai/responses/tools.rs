@@ -24,7 +24,7 @@ use crate::{
     field_path::FieldPath,
 };
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The type of a group of tools.
 const NAMESPACE: &str = "namespace";
@@ -154,8 +154,10 @@ impl ToolReader {
                 self.left_out.add(LeftOutPart::Tool, &kind, &at);
             }
         }
-        if let (Some(first), Some(description)) = (self.listed.get_mut(first), &description) {
-            first.tool.describe(description);
+        if let (Some(name), Some(description)) = (self.listed.get(first).map(|tool| tool.name.clone()), &description) {
+            // The same tool may be listed again.
+            let listed = self.listed[first..].iter_mut().filter(|tool| tool.name == name);
+            listed.for_each(|tool| tool.tool.describe(description));
         }
         Ok(json!({"type": NAMESPACE, "name": name, "description": description, "tools": shown}))
     }
@@ -164,14 +166,14 @@ impl ToolReader {
     fn offer(self) -> Result<ToolOffer, FieldError> {
         // Before any pair of names is compared.
         Tools::check_count(self.listed.len())?;
-        let mut taken: HashMap<String, usize> = HashMap::new();
+        let mut namespaces: HashMap<String, HashSet<Option<String>>> = HashMap::new();
         for tool in &self.listed {
-            *taken.entry(tool.name.clone()).or_default() += 1;
+            namespaces.entry(tool.name.clone()).or_default().insert(tool.namespace.clone());
         }
         let mut offer = ToolOffer { shown: self.shown, left_out: self.left_out, ..ToolOffer::default() };
         for ListedTool { at, namespace, name, mut tool } in self.listed {
             if let Some(namespace) = namespace {
-                let model_name = offer.names.add(&namespace, &name, taken.get(&name).is_some_and(|tools| *tools > 1));
+                let model_name = offer.names.add(&namespace, &name, namespaces.get(&name).is_some_and(|namespaces| namespaces.len() > 1));
                 tool.function().insert("name".to_owned(), model_name.into());
             }
             match tool {

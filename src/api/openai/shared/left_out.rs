@@ -54,12 +54,15 @@ impl LeftOut {
             self.named.push(NamedKind { part, kind, at: at.clone() });
         } else {
             self.others += 1;
+            if part == LeftOutPart::Tool {
+                self.add_tool_name(&kind);
+            }
         }
     }
 
     /// Adds the name of a tool that is left out, so that a choice of it is understood.
     pub fn add_tool_name(&mut self, name: &str) {
-        if self.tool_names.len() < MAX_TOOL_NAMES {
+        if self.tool_names.len() < MAX_TOOL_NAMES && !self.has_tool(name) {
             self.tool_names.push(name.to_owned());
         }
     }
@@ -74,7 +77,8 @@ impl LeftOut {
     #[must_use]
     pub fn has_tool(&self, name: &str) -> bool {
         let is_kind = |named: &NamedKind| named.part == LeftOutPart::Tool && named.kind == name;
-        self.named.iter().any(is_kind) || self.tool_names.iter().any(|known| known == name)
+        // A type without a visible character has no name.
+        !name.is_empty() && (self.named.iter().any(is_kind) || self.tool_names.iter().any(|known| known == name))
     }
 
     /// Adds parts that were left out later.
@@ -83,6 +87,7 @@ impl LeftOut {
             self.add(part, &kind, &at);
         }
         self.others += later.others;
+        later.tool_names.iter().for_each(|name| self.add_tool_name(name));
     }
 
     /// The warnings, each with the place that it is about.
@@ -127,6 +132,17 @@ mod tests {
             ("input[3]", "items of type 'mcp' were left out of the prompt"),
         ];
         assert_eq!(left_out.warnings(), expected.map(|(at, text)| (at.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn a_tool_is_known_by_its_type_also_beyond_those_that_are_named() {
+        let mut left_out = LeftOut::default();
+        for kind in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "é"] {
+            left_out.add(LeftOutPart::Tool, kind, &"tools[0]".into());
+        }
+
+        assert!(left_out.has_tool("1") && left_out.has_tool("9"));
+        assert!(!left_out.has_tool("10") && !left_out.has_tool(""), "a tool without a name is none of these");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     nested::{CHAT, COMPLETIONS},
     *,
 };
-use crate::api::fields::surrogates;
+use crate::surrogates;
 
 /// A field, the fields that it needs beside it to have an effect, and a value that is not its default; pointer and JSON
 /// texts.

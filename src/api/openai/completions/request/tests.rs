@@ -27,6 +27,7 @@ fn a_bare_prompt_gets_openais_defaults() {
     assert_eq!((request.limit, request.n, request.logprobs), (None, 1, None));
     assert!(!(request.echo || request.stream || request.include_usage || request.ending.ignore_eos));
     assert!(request.ending.strings.is_empty() && request.unknown.is_empty());
+    assert_eq!(read(json!({"min_tokens": 100})).unwrap().ending.min_tokens, 16, "the default limit holds too");
 }
 
 #[test]

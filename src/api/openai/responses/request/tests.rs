@@ -80,6 +80,9 @@ fn a_namespace_is_taken_apart_and_its_names_are_translated() {
     let chosen = |choice: Value| read(json!({"tools": tools, "tool_choice": choice})).unwrap().chat.calls;
     assert_eq!(chosen(json!({"type": "function", "namespace": "b", "name": "f"})), Calls::Named("b__f".into()));
     assert_eq!(chosen(json!({"type": "custom", "name": "c"})), Calls::Named("c".into()));
+
+    let twice = read(json!({"tools": [group("a", vec![function("f"), function("f")])]})).unwrap().chat.tools;
+    assert_eq!((twice.specs.len(), twice.specs[0].name.as_str()), (1, "f"), "the same tool twice is one");
 }
 
 #[test]

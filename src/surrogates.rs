@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 
 /// The warning for a body with such escapes.
-pub(in crate::api) const REPLACED: &str = "an escape of half a character (a lone surrogate) was read as U+FFFD";
+pub(crate) const REPLACED: &str = "an escape of half a character (a lone surrogate) was read as U+FFFD";
 /// The length of an escape `\uXXXX`, bytes.
 const LENGTH: usize = 6;
 
 /// The body with `\ufffd` in place of each escape of a lone surrogate; borrowed if it has none. All other bytes stay
 /// where they are, so that the parser's errors have the right place.
-pub(in crate::api) fn without_lone(body: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn without_lone(body: &[u8]) -> Cow<'_, [u8]> {
     let mut without = Cow::Borrowed(body);
     let mut at = 0;
     // In JSON, a backslash is a part of an escape.
