@@ -35,7 +35,7 @@ fn fill(turn: &mut [Message], new: &mut NewIds) {
     let (results, others): (Vec<_>, Vec<_>) = turn.iter_mut().partition(|message| message.role == Role::Tool);
     let calls = others.into_iter().flat_map(|message| &mut message.calls).map(|call| &mut call.id);
     let open = calls.filter(|id| id.is_empty() || !answered.contains(id.as_str()));
-    let mut open: Vec<OpenCall<'_>> = open.map(|id| OpenCall { id, has_result: false }).collect();
+    let mut open: Vec<UnansweredCall<'_>> = open.map(|id| UnansweredCall { id, has_result: false }).collect();
     let (mut any, mut unnamed) = (0, 0);
     for result in results {
         match result_id(result).map(str::to_owned) {
@@ -63,17 +63,17 @@ fn fill(turn: &mut [Message], new: &mut NewIds) {
 }
 
 /// A call that no result names.
-struct OpenCall<'a> {
+struct UnansweredCall<'a> {
     id: &'a mut String,
     has_result: bool,
 }
 
 /// The first call without a result from `*from` on that fits; it has one now. Moves `*from` behind it.
 fn next_open<'a, 'b>(
-    calls: &'b mut [OpenCall<'a>],
+    calls: &'b mut [UnansweredCall<'a>],
     from: &mut usize,
-    fits: impl Fn(&OpenCall<'a>) -> bool,
-) -> Option<&'b mut OpenCall<'a>> {
+    fits: impl Fn(&UnansweredCall<'a>) -> bool,
+) -> Option<&'b mut UnansweredCall<'a>> {
     let found = calls[*from..].iter().position(|call| !call.has_result && fits(call)).map(|place| *from + place);
     *from = found.map_or(calls.len(), |found| found + 1);
     let call = &mut calls[found?];

@@ -25,9 +25,20 @@ pub(super) const LAYERS: [Layer; 18] = [
     // The gateway process.
     Layer {
         module: "api",
-        may_name: &["chat", "gateway", "protocol", "config", "telemetry", "build_info", "fair_queue", "field_path", "priority"],
+        may_name: &[
+            "chat",
+            "gateway",
+            "protocol",
+            "config",
+            "telemetry",
+            "build_info",
+            "fair_queue",
+            "field_path",
+            "priority",
+            "surrogates",
+        ],
     },
-    Layer { module: "chat", may_name: &["protocol", "field_path"] },
+    Layer { module: "chat", may_name: &["protocol", "field_path", "surrogates"] },
     // `chat` for its compiled templates, which are kept with the model.
     Layer { module: "gateway", may_name: &["chat", "protocol", "config", "telemetry"] },
     Layer { module: "telemetry", may_name: &["protocol", "config", "build_info"] },
@@ -42,6 +53,7 @@ pub(super) const LAYERS: [Layer; 18] = [
     // Plain tools that several layers use.
     Layer { module: "fair_queue", may_name: &[] },
     Layer { module: "field_path", may_name: &[] },
+    Layer { module: "surrogates", may_name: &[] },
     Layer { module: "priority", may_name: &[] },
     // Parts that are used before either process runs.
     Layer { module: "config", may_name: &["protocol", "build_info"] },
