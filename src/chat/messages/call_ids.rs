@@ -114,6 +114,7 @@ impl NewIds {
 mod tests {
     use crate::chat::messages::read_messages;
     use serde_json::{Value, json};
+    use std::slice::from_ref;
 
     /// The ids of each message's calls, or of the call that it is the result of.
     fn ids(turns: Value) -> Vec<Vec<String>> {
@@ -162,7 +163,7 @@ mod tests {
         let turns = json!([calls(&[none.clone(), none.clone()]), result(&none), result(&json!("x"))]);
         assert_eq!(ids(turns), [vec!["call_1", "x"], vec!["call_1"], vec!["x"]]);
 
-        let turns = json!([calls(&[none.clone()]), calls(&[none.clone()]), result(&none), result(&none)]);
+        let turns = json!([calls(from_ref(&none)), calls(from_ref(&none)), result(&none), result(&none)]);
         assert_eq!(ids(turns), [vec!["call_1"], vec!["call_2"], vec!["call_1"], vec!["call_2"]], "two messages of the assistant");
     }
 

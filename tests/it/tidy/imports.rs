@@ -18,7 +18,7 @@ pub(super) struct Layer {
 }
 
 /// The picture of docs/ARCHITECTURE.md as a table: `cli → api → gateway → protocol ← engine ← llama`.
-pub(super) const LAYERS: [Layer; 18] = [
+pub(super) const LAYERS: [Layer; 19] = [
     // Composition roots: they join the layers and may name them all.
     Layer { module: "cli", may_name: &["*"] },
     Layer { module: "engine::process", may_name: &["llama", "protocol", "sampling", "child_process", "build_info"] },
