@@ -68,3 +68,22 @@ fn report(at: &str, object: Option<&Value>, known: &[&str], found: &mut impl FnM
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::unread;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn fields_of_a_choice_are_named_by_its_kind_and_those_of_an_unknown_kind_are_not() {
+        let names = |choice: Value| {
+            let mut names = Vec::new();
+            unread(&json!([]), None, Some(&choice), &mut |at, name| names.push(format!("{at}.{name}")));
+            names
+        };
+
+        assert_eq!(names(json!({"type": "function", "function": {"name": "f", "x": 1}})), ["tool_choice.function.x"]);
+        assert_eq!(names(json!({"type": "custom", "custom": {"name": "f", "x": 1}})), ["tool_choice.custom.x"]);
+        assert_eq!(names(json!({"type": "mcp", "mcp": {"x": 1}})), [""; 0]);
+    }
+}

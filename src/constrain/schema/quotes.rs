@@ -134,3 +134,41 @@ fn controls(meaning: &Hir) -> u32 {
     }
     (0..32_u8).filter(|control| has(char::from(*control))).fold(0, |bits, control| bits | 1 << control)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn names_of(patterns: Value) -> Vec<String> {
+        let mut schema = json!({"patternProperties": patterns});
+        exclude(&mut schema);
+        schema["patternProperties"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn two_patterns_for_names_that_become_one_stay_two() {
+        let excluded = reworded(r#"[^"]"#);
+
+        let names = names_of(json!({r#"[^"]"#: {"type": "integer"}, &excluded: {"type": "null"}, "[a-z]": {}}));
+
+        assert_eq!(excluded, r#"[[^"]&&[^\x00]]"#);
+        assert_eq!(names, [excluded.clone(), format!("{excluded}(?:)"), "[a-z]".to_owned()]);
+    }
+
+    #[test]
+    fn only_what_is_a_pattern_is_reworded() {
+        let schema = json!({
+            "const": {"pattern": r#"[^"]"#},
+            "properties": {"pattern": {"pattern": "[a-z]\\n"}, "enum": {"enum": [{"pattern": r#"[^"]"#}]}},
+        });
+        let mut seen = schema.clone();
+
+        exclude(&mut seen);
+
+        assert_eq!(seen, schema);
+        let mut nested = json!({"properties": {"const": {"items": {"pattern": r#"[^"]"#}}}});
+        exclude(&mut nested);
+        assert_eq!(nested.pointer("/properties/const/items/pattern"), Some(&json!(reworded(r#"[^"]"#))));
+    }
+}

@@ -50,18 +50,6 @@ fn so_does_a_pattern_for_names() {
 }
 
 #[test]
-fn two_patterns_for_names_that_become_one_keep_both_schemas() {
-    let rules = json!({
-        "type": "object",
-        "patternProperties": {r#"^[^"]$"#: {"type": "integer"}, r#"^[[^"]&&[^\x00]]$"#: {"type": "null"}},
-        "additionalProperties": false,
-    });
-    if let Ok(automaton) = schema(&rules.to_string()) {
-        assert!(!automaton.accepts(r#"{"a":1}"#) && !automaton.accepts(r#"{"a":null}"#), "each pattern holds");
-    }
-}
-
-#[test]
 fn patterns_that_hold_together_exclude_what_each_of_them_does() {
     let automaton = schema(r#"{"allOf":[{"type":"string","pattern":"^[^\"]*$"},{"pattern":"^[^\\\\]*$","minLength":1,"maxLength":4}]}"#);
     assert_agrees(&automaton.unwrap(), "both", |text| text.to_owned(), &[r#""a\n""#], &[r#""\"""#, r#""\\""#, r#""""#]);

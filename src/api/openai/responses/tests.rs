@@ -278,11 +278,15 @@ async fn the_oldest_turns_of_an_input_that_does_not_fit_are_left_out_and_reporte
     assert!(prompt.starts_with("[system:S][user:uuu"), "{prompt}");
     assert_eq!((prompt.matches("user:").count(), prompt.matches("[tool:o]").count()), (3, 2), "{prompt}");
 
-    let mut roomy = auto(&[90, 90, 90, 30]);
-    roomy["max_output_tokens"] = json!(150);
-    let cut = respond(&app, roomy).await;
-    assert!(cut.header("x-llamero-warnings").contains("were left out"), "the limit has its room: {}", cut.header("x-llamero-warnings"));
-    assert_eq!(app.submitted().last().unwrap().max_tokens, 150);
+    // The whole input fits, but its answer would have a third of the tokens that it may have.
+    let told = |limit: Value| {
+        let mut body = auto(&[60, 60, 60, 30]);
+        body["max_output_tokens"] = limit;
+        let answer = respond(&app, body);
+        async { (answer.await.header("x-llamero-warnings").contains("were left out"), app.submitted().last().unwrap().max_tokens) }
+    };
+    assert_eq!(told(json!(150)).await, (true, 150));
+    assert_eq!(told(json!(20)).await, (false, 20));
 
     for (body, reason) in
         [(auto(&[10, 10, 500]), "the newest turn does not fit"), (json!({"input": turns(&[90, 90, 90, 90])}), "nothing may be left out")]
