@@ -20,6 +20,8 @@ from pathlib import Path
 import contenders
 import figures
 import load
+import shapes
+import throughput
 from servers import Server
 
 
@@ -60,18 +62,33 @@ def setting(args):
 def arguments():
     parser = argparse.ArgumentParser(prog="benches/peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("models/smollm2-135m-instruct.gguf"))
+    parser.add_argument("--shape", choices=shapes.SHAPES, help="instead of --model: random weights of this shape, on the rows that suit it")
+    parser.add_argument("--sequences", type=int, default=16, help="sequences at a time; rows with more are left out")
+    parser.add_argument("--histories", type=int, nargs="+", default=[4000, 7900], help="tokens of the prompts of the row `long`")
     parser.add_argument("--llamero", default="target/release/llamero")
     parser.add_argument("--llama-server")
     parser.add_argument("--llamero-args", default="", help="more options for llamero serve")
     parser.add_argument("--peer-args", default="", help="more options for llama-server")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", nargs="+", choices=contenders.ROWS, default=contenders.ROWS)
+    parser.add_argument("--rows", nargs="+", choices=contenders.ROWS)
     parser.add_argument("--quick", action="store_true", help="few requests: whether it works, not how fast")
     parser.add_argument("--json", type=Path, help="write every round and the setting here")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     parser.add_argument("--show", nargs="+", type=Path, metavar="JSON", help="measure nothing, print these results as one")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.shape:
+        args.model = shapes.path(args.shape)
+    args.rows = args.rows or (contenders.SHAPE_ROWS if args.shape else contenders.ROWS)
+    return args
+
+
+def peer_capacity(args):
+    """Requests a second that llama-server can answer, or llamero where it is alone: the open loop's measure."""
+    command = contenders.beside_peer(args, contenders.Model(args.model, 2048, args.sequences))
+    name = list(command)[-1]
+    with Server(name, command[name]) as server:
+        return throughput.capacity(args, server)
 
 
 def main():
@@ -84,6 +101,8 @@ def main():
         return
     described, setups, table = setting(args), contenders.setups(args), {}
     print(f"{platform.machine()}, {os.cpu_count()} cores, load before {described['load before']:.2f}", flush=True)
+    if "open" in args.rows:
+        args.capacity = described["capacity, requests/s"] = peer_capacity(args)
     for round_number in range(1, args.rounds + 1):
         measure(args, setups, table, round_number)
         print(f"round {round_number} of {args.rounds}:\n{written(table)}\n", flush=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import cancel
 import footprint
+import shapes
 import throughput
-import toy
 from figures import OURS, PEER
 
 # For clients that wait: all of them, beside streams whose speed does not depend on what they happen to say, and without
@@ -58,11 +58,14 @@ def beside_peer(args, model):
 
 def setups(args):
     """All there are, with the rows that were asked for."""
-    main, toy_model = Model(args.model, 2048, 16), Model(toy.path(), 512, 32)
+    main, toy_model = Model(args.model, 2048, args.sequences), Model(shapes.path("toy"), 512, 32)
+    long = Model(args.model, max(args.histories) + 256, 1)
     few = Model(args.model, 2048, footprint.STREAMS)
     every = [
         Setup(main, beside_peer(args, main), {"memory": footprint.memory, "w1": throughput.w1, "w2": throughput.w2,
-                                              "w3": throughput.w3, "w4": throughput.w4, "neighbour": throughput.neighbour}),
+                                              "sampled": throughput.sampled, "w3": throughput.w3, "open": throughput.open_loop,
+                                              "w4": throughput.w4, "neighbour": throughput.neighbour}),
+        Setup(long, beside_peer(args, long), {"long": throughput.long}),
         Setup(toy_model, beside_peer(args, toy_model), {"w5": throughput.w5}),
         Setup(main, alone(args, main, WAITING), {"idle": footprint.idle, "cancel": cancel.cancel}),
         Setup(few, alone(args, few, LONG_QUEUE), {"queued": footprint.queued}),
@@ -73,10 +76,14 @@ def setups(args):
     return [setup for setup in every if setup.rows]
 
 
-ROWS = ["w1", "w2", "w3", "w4", "w5", "idle", "queued", "cancel", "start", "memory", "neighbour"]
+ROWS = ["w1", "sampled", "w2", "w3", "open", "w4", "w5", "long", "idle", "queued", "cancel", "start", "memory", "neighbour"]
+# Rows that make sense for a model whose texts mean nothing, and for one whose steps take tenths of a second.
+SHAPE_ROWS = ["w1", "sampled", "w3", "open", "long"]
 
 # What benches/raw_engine.rs computes for the figures of a row: prompt, output, batches.
-RAW_SHAPES = {"w1": (104, 64, (1, 4, 16)), "w5": (32, 128, (1, 8, 32))}
+RAW_SHAPES = {"w1": (104, 64, (1, 4, 16)), "sampled": (104, 64, (1, 4, 16)), "w5": (32, 128, (1, 8, 32))}
+# Names of the figures that are compared.
+RAW_NAMES = {"w1": "w1", "sampled": "w1 at 0.8,", "w5": "w5"}
 
 
 def raw_engine(args, setup):
@@ -87,9 +94,10 @@ def raw_engine(args, setup):
         numbers = {"threads": args.threads, "max-model-len": setup.model.context, "prompt": prompt, "output": output,
                    "rounds": 1 if args.quick else 2}
         words = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+        batches = [batch for batch in batches if batch <= setup.model.sequences]
         words += [word for batch in batches for word in ("--batch", str(batch))]
         command = ["cargo", "bench", "--quiet", "--bench", "raw_engine", "--", "--model", str(setup.model.file), *words]
         lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
         for result in (json.loads(line) for line in lines if line.startswith("{")):
-            figures[f"{row} C={result['batch']}, tokens/s"] = result["output_tokens_per_second"]
+            figures[f"{RAW_NAMES[row]} C={result['batch']}, tokens/s"] = result["output_tokens_per_second"]
     return figures

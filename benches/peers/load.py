@@ -12,7 +12,7 @@ def run(args, server, workload, concurrency, requests, seed, **options):
         report, records = Path(folder) / "report.json", Path(folder) / "records.jsonl"
         options = {"url": f"http://127.0.0.1:{server.port}", "model": "bench", "workload": workload, "concurrency": concurrency,
                    "requests": requests, "seed": seed, "json": report, "records": records, **options}
-        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        words = [word for name, value in options.items() if value is not None for word in (f"--{name.replace('_', '-')}", str(value))]
         done = subprocess.run([args.llamero, "bench", *words], capture_output=True, text=True)
         server.check()
         if done.returncode:

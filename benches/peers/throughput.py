@@ -11,11 +11,59 @@ from figures import PEER
 W2_COMMON, W2_OWN = 620, 40
 
 
+# Shares of the peer's capacity at which requests arrive in the open loop.
+LOADS = (0.5, 0.8, 1.2)
+
+
 def w1(args, server, round_number):
-    counts = ((1, 2), (4, 4), (16, 16)) if args.quick else ((1, 6), (4, 16), (16, 32))
     # No prompt twice on a server: it would be in the cache.
     return {f"w1 C={concurrency}, tokens/s": load.rate(args, server, "w1", concurrency, requests, round_number * 100 + concurrency)
-            for concurrency, requests in counts}
+            for concurrency, requests in counts(args)}
+
+
+def sampled(args, server, round_number):
+    """W1 at temperature 0.8, where texts do not repeat themselves and guesses fail."""
+    figures = {}
+    for concurrency, requests in counts(args):
+        group = load.run(args, server, "w1", concurrency, requests, round_number * 100 + 20 + concurrency, temperature=0.8)["groups"]["requests"]
+        figures[f"w1 at 0.8, C={concurrency}, tokens/s"] = group["output_tokens_per_second"]
+        figures[f"w1 at 0.8, C={concurrency}, TTFT p50, ms"] = group["ttft_ms"]["p50"]
+    return figures
+
+
+def counts(args):
+    """Numbers of requests at a time, and in all."""
+    pairs = ((1, 2), (4, 4), (16, 16)) if args.quick else ((1, 6), (4, 16), (16, 32))
+    return [(concurrency, requests) for concurrency, requests in pairs if concurrency <= args.sequences]
+
+
+def open_loop(args, server, round_number):
+    """W1 at temperature 0.8 at random times, whether earlier requests have ended or not."""
+    figures, requests = {}, 8 if args.quick else 40
+    for share in LOADS:
+        result = load.run(args, server, "w1", None, requests, round_number * 100 + 40 + round(10 * share), temperature=0.8,
+                          rate=share * args.capacity, slo_ttft_ms=5000, slo_tpot_ms=250)
+        group, name = result["groups"]["requests"], f"open loop at {share:.0%},"
+        figures |= {f"{name} TTFT p99, ms": group["ttft_ms"]["p99"], f"{name} ITL p99, ms": group["itl_ms"]["p99"],
+                    f"{name} good requests/s": group["goodput_per_second"]}
+    return figures
+
+
+def capacity(args, server):
+    """Requests a second in a closed loop of W1 with as many at a time as there are sequences."""
+    result = load.run(args, server, "w1", args.sequences, 2 * args.sequences, 7777, temperature=0.8)
+    return result["groups"]["requests"]["requests_per_second"]
+
+
+def long(args, server, round_number):
+    """One stream after prompts of thousands of tokens."""
+    figures = {}
+    for history in args.histories:
+        group = load.run(args, server, "w1", 1, 1, round_number * 100 + 90, input_tokens=history, max_tokens=64,
+                         temperature=0.8)["groups"]["requests"]
+        figures |= {f"{history} tokens of history, decode tokens/s": 1000 / group["itl_ms"]["p50"],
+                    f"{history} tokens of history, prefill tokens/s": 1000 * history / group["ttft_ms"]["p50"]}
+    return figures
 
 
 def neighbour(args, server, round_number):

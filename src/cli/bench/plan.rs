@@ -31,6 +31,8 @@ pub(in crate::cli) struct BenchPlan {
     pub(super) input_tokens: Option<usize>,
     /// Tokens to generate; `None` is the workload's own number.
     pub(super) max_tokens: Option<u32>,
+    /// Temperature of every request, 0–2; `None` is the workload's own, 0, or what the lines of a file say.
+    pub(super) temperature: Option<f64>,
     /// Seed of prompts and arrivals, which are always the same for one seed.
     pub(super) seed: u64,
     /// Limits below which a request counts as good.
@@ -110,6 +112,7 @@ pub(in crate::cli) fn command() -> Command {
         .arg(number("requests", "Number of requests [default: 32; every line of --prompts]"))
         .arg(number("input-tokens", "Tokens of each prompt [default: the workload's]"))
         .arg(number("max-tokens", "Tokens to generate [default: the workload's]"))
+        .arg(option("temperature", "T", "Temperature of every request, 0 to 2 [default: 0, or as in --prompts]").value_parser(temperature))
         .arg(option("seed", "N", "Prompts and times of one seed are the same").default_value("1").value_parser(value_parser!(u64)))
         .arg(ms("slo-ttft-ms", "A request is good if its first token comes within this"))
         .arg(ms("slo-tpot-ms", "… and its further tokens take this long each, on average"))
@@ -120,6 +123,10 @@ pub(in crate::cli) fn command() -> Command {
         .arg(path("records", "Write each request's times and text, as a line of JSON"))
         .arg(path("html", "Write the result as a page with plots; it loads nothing"))
         .arg(path("compare", "Put two JSON results beside each other").num_args(2).conflicts_with_all(ONLY_TO_MEASURE))
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|value| (0.0..=2.0).contains(value)).ok_or_else(|| "a number from 0 to 2 is expected".to_owned())
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -160,6 +167,7 @@ pub(in crate::cli) fn read(matches: &mut ArgMatches) -> Action {
         requests: count(matches, "requests").map_or(every_line, small),
         input_tokens: count(matches, "input-tokens").map(small),
         max_tokens: count(matches, "max-tokens").map(|tokens| u32::try_from(tokens).expect("clap's range fits")),
+        temperature: matches.remove_one("temperature"),
         seed: count(matches, "seed").unwrap_or(1),
         slo: Slo {
             ttft_ms: matches.remove_one("slo-ttft-ms"),

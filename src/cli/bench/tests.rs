@@ -76,6 +76,14 @@ fn prompts_of_w2_share_their_beginning_and_nothing_else() {
 }
 
 #[test]
+fn a_temperature_counts_for_every_request() {
+    for (arguments, expected) in [(["--workload", "w3"].as_slice(), 0.0), (&["--workload", "w3", "--temperature", "0.8"], 0.8)] {
+        let requests = bench_requests(&plan(arguments)).unwrap();
+        assert!(requests.iter().all(|request| request.body["temperature"].as_f64() == Some(expected)), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_file_has_prompts_and_bodies_and_a_line_that_is_neither_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "Hello\n\n{\"messages\": []}\n").unwrap();

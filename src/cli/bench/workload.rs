@@ -72,7 +72,12 @@ pub(super) fn bench_requests(plan: &BenchPlan) -> anyhow::Result<Vec<BenchReques
         }
         Workload::File(file) => from_file(file, plan)?,
     };
-    requests.iter_mut().enumerate().for_each(|(index, request)| request.index = index);
+    for (index, request) in requests.iter_mut().enumerate() {
+        request.index = index;
+        if let Some(temperature) = plan.temperature {
+            request.body.insert("temperature".to_owned(), temperature.into());
+        }
+    }
     Ok(requests)
 }
 
