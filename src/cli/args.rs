@@ -31,6 +31,7 @@ pub(super) enum ServeMode {
     Run,
     Print,
     Check,
+    Calibrate,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 it failed, 64 the command line or the configuration is wrong.";
@@ -64,6 +65,8 @@ fn serve_invocation(matches: &mut ArgMatches) -> Invocation {
         ServeMode::Print
     } else if matches.get_flag("check_config") {
         ServeMode::Check
+    } else if matches.get_flag("calibrate_only") {
+        ServeMode::Calibrate
     } else {
         ServeMode::Run
     };
@@ -125,7 +128,8 @@ fn serve_command() -> Command {
         .arg(Arg::new("positional_model").value_name("MODEL").conflicts_with("model").help("Same as --model"))
         .arg(config)
         .arg(look("print_config", "Print the whole configuration as TOML, with where each value comes from, and end"))
-        .arg(look("check_config", "Report every problem of the configuration and of the model's file, and end"));
+        .arg(look("check_config", "Report every problem of the configuration and of the model's file, and end"))
+        .arg(look("calibrate_only", "Load the model, measure what it takes on this machine, print the tables, and end"));
     for (title, specs) in GROUPS {
         command = command.next_help_heading(*title);
         for spec in *specs {
@@ -201,6 +205,7 @@ mod tests {
         assert_eq!(serve(&["--port", "1", "--port", "2"]).0.values, [("port", vec!["2".to_owned()])]);
         assert_eq!(serve(&["--served-model-name", "a", "b"]).0.values, [("served_model_name", vec!["a".to_owned(), "b".to_owned()])]);
         assert_eq!(serve(&["--check-config"]).1, ServeMode::Check);
+        assert_eq!(serve(&["--calibrate-only"]).1, ServeMode::Calibrate);
         assert_eq!(serve(&["--config", "c.toml", "--print-config"]).0.config, Some(PathBuf::from("c.toml")));
         assert_eq!(parsed(&["serve", "x.gguf", "--model", "y.gguf"]), Err(ErrorKind::ArgumentConflict));
     }

@@ -3,6 +3,7 @@
 //! Owns the order of the start: first signals are caught, then wrong options, keys or addresses make it fail, and then
 //! the server answers that it is not ready while the model is fetched, checked and loaded.
 
+mod calibrate;
 mod check;
 mod model;
 mod stop;
@@ -40,7 +41,11 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> anyhow::Result<()> {
     if mode != ServeMode::Run {
         let setup = Setup::read(flags, environment)?;
-        return print(&if mode == ServeMode::Print { setup.loaded.toml } else { check::check(&setup.loaded, environment)? });
+        return print(&match mode {
+            ServeMode::Print => setup.loaded.toml,
+            ServeMode::Calibrate => calibrate::calibrate(&setup.loaded.config, environment)?,
+            ServeMode::Check | ServeMode::Run => check::check(&setup.loaded, environment)?,
+        });
     }
     surroundings::check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();

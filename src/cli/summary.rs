@@ -5,7 +5,10 @@ use crate::{
     build_info,
     config::ServeConfig,
     gateway::templates::ChatFacts,
-    protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling, RopeScaling},
+    protocol::{
+        CalibrationInfo, EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling,
+        RopeScaling,
+    },
 };
 use std::net::SocketAddr;
 
@@ -39,8 +42,9 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         let kept = config.engine.prefix_cache.as_ref().map_or_else(String::new, |cache| format!(", kept in {}", cache.path.display()));
         rows.push(("swap space", format!("up to {bytes} of memory more for cached prompts{kept}")));
     }
+    rows.push(("compute", format!("{}, {}{} threads", model.device, if model.threads_adapt { "up to " } else { "" }, model.threads)));
+    rows.extend(model.generation().and_then(|generation| generation.calibration.as_ref()).map(|found| ("measured", measured(found))));
     rows.extend([
-        ("compute", format!("{}, {}{} threads", model.device, if model.threads_adapt { "up to " } else { "" }, model.threads)),
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
         ("auth", auth(config)),
         ("API", format!("http://{address}/v1")),
@@ -79,6 +83,19 @@ fn context(config: &ServeConfig, model: &ModelInfo) -> String {
     let beyond =
         if is_scaled { format!(" and stretched (--rope-scaling {}): texts may lose quality", scaling.name()) } else { String::new() };
     format!("{length} tokens per sequence, trained for {trained}{beyond}")
+}
+
+/// What was measured of the model on this machine.
+fn measured(found: &CalibrationInfo) -> String {
+    let attention = found
+        .flash_percent
+        .map_or_else(String::new, |percent| format!("flash attention (--flash-attn on) has {percent} % of the speed of plain; "));
+    let rows = if found.tile > 1 {
+        format!("prompts are cut at multiples of {} tokens", found.tile)
+    } else {
+        "prompts are cut anywhere".to_owned()
+    };
+    attention + &rows
 }
 
 fn kv_cache(generation: &GenerationInfo) -> String {
@@ -206,6 +223,7 @@ mod tests {
                 kv_window: None,
                 kv_type: KvType::F16,
                 swap_bytes: 1_600_000_000,
+                calibration: Some(CalibrationInfo { flash_percent: Some(123), tile: 1 }),
             }),
         }
     }
@@ -239,6 +257,7 @@ llamero {} is ready
   memory     about 1.7 GB of 23 GB available (weights 96 MB, KV 1.5 GB, scratch 90 MB)
   swap space up to 1.6 GB of memory more for cached prompts
   compute    CPU, up to 8 threads
+  measured   flash attention (--flash-attn on) has 123 % of the speed of plain; prompts are cut anywhere
   loaded in  1.2 s
   auth       none, this machine only
   API        http://127.0.0.1:8000/v1

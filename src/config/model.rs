@@ -86,9 +86,15 @@ const FLASH_ATTN: OptionSpec = OptionSpec::new(
     "flash_attn",
     Kind::Choice(&["auto", "on", "off"]),
     "auto",
-    "Flash attention, which computes in blocks; auto is on for q8_0 and q4_0 cells, off on a CPU otherwise, and on for GPUs that support it.",
+    "Flash attention, which computes in blocks; auto is on for q8_0 and q4_0 cells, off on a CPU otherwise, and on for GPUs that support it. The summary at the start says how fast it is on this machine.",
 )
 .also(&["-fa"], &["LLAMA_ARG_FLASH_ATTN"]);
+const NO_CALIBRATION: OptionSpec = OptionSpec::new(
+    "no_calibration",
+    Kind::Switch,
+    "false",
+    "Measure nothing when a model is loaded. By default the first start of a model takes up to 2 s to measure what depends on the machine, and keeps it in the user's cache folder.",
+);
 const SWA_FULL: OptionSpec = OptionSpec::new(
     "swa_full",
     Kind::Switch,
@@ -111,8 +117,8 @@ const PREFIX_CACHE_DIR: OptionSpec = OptionSpec::new(
 const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
     Kind::Number { min: 1.0, max: 100.0, auto: NO_WORDS },
-    "2.0",
-    "Longest step with rows of a long prompt, as a multiple of a step of running streams alone; up to 60 ms are always allowed.",
+    "8.0",
+    "Longest step with rows of a prompt, as a multiple of a step of running streams alone; up to 60 ms are always allowed, and more while more requests wait than stream.",
 );
 
 const TARGET_ITL_MS: OptionSpec = OptionSpec::new(
@@ -150,6 +156,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     KV_CACHE_TOKENS,
     KV_CACHE_DTYPE,
     FLASH_ATTN,
+    NO_CALIBRATION,
     SWA_FULL,
     SWAP_SPACE,
     PREFIX_CACHE_DIR,
@@ -196,6 +203,7 @@ pub(super) fn read_engine(values: &mut SettingsReader) -> EngineOptions {
             "off" => Some(FlashAttention::Off),
             _ => None,
         }),
+        no_calibration: values.switch(&NO_CALIBRATION),
         swa_full: values.switch(&SWA_FULL),
         // The value is a number of whole bytes up to 2⁴⁶; the cast cuts off a fraction.
         swap_space_bytes: values.optional_number(&SWAP_SPACE).map(|gib| (f64::from(gib) * f64::from(1 << 30)) as u64),

@@ -51,7 +51,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.engine, EngineOptions::new(PathBuf::new()), "one set of defaults");
     assert_eq!((config.engine.max_num_seqs, config.engine.max_num_batched_tokens), (None, 512));
     assert_eq!((config.engine.max_model_len, config.engine.n_gpu_layers, config.engine.threads), (None, None, None));
-    assert_eq!((config.engine.kv_layout, config.engine.prefill_step_ratio), (KvLayout::Split, 2.0));
+    assert_eq!((config.engine.kv_layout, config.engine.prefill_step_ratio), (KvLayout::Split, 8.0));
     assert_eq!(config.engine.num_speculative_tokens, 8);
     assert_eq!((config.engine.kv_cache_dtype, config.engine.flash_attn), (KvType::F16, FlashAttention::Auto));
     assert_eq!((config.api.max_body_bytes, config.api.max_stop_strings), (2 * 1024 * 1024, 64));

@@ -76,6 +76,8 @@ pub struct Limits {
     pub windowed: bool,
     /// True if sequences are computed together only if their slots follow each other.
     pub consecutive_slots: bool,
+    /// Number of rows that kernels compute together, ≥ 1: a prompt that is cut should be cut at a multiple of it.
+    pub tile: u32,
     /// Number of entries in a row of logits.
     pub vocabulary_size: u32,
     /// The host memory for parked content.

@@ -3,6 +3,7 @@
 //! Pure arithmetic for estimates before a context is open; the allocated bytes are measured afterwards
 //! (`measure::kv_bytes`).
 
+use super::{plan::CELLS_PER_BLOCK, raw::attention::AttentionSize};
 use crate::protocol::{KvType, LoadError};
 
 /// The facts about a model that the size of its cells depends on.
@@ -26,8 +27,8 @@ pub(super) struct Defaults {
 }
 
 impl CellShape {
-    /// Reads `{architecture}.attention.head_count_kv`, one for all layers or one each, `key_length`, `value_length` and
-    /// the entries that reduce them. The result is an upper bound for hybrid models whose file does not say which
+    /// Reads `{architecture}.attention.head_count_kv`, one for all layers or one each, `key_length`, `value_length`
+    /// and the entries that reduce them. The result is an upper bound for hybrid models whose file does not say which
     /// layers keep a state.
     pub(super) fn read(architecture: &str, metadata: impl Fn(&str) -> Option<String>, defaults: Defaults) -> Self {
         let entry = |name: &str| metadata(&format!("{architecture}.attention.{name}"));
@@ -53,6 +54,26 @@ impl CellShape {
         let heads: u64 = self.heads.iter().copied().map(u64::from).sum();
         let numbers = heads * (u64::from(self.key) + u64::from(self.value));
         numbers * u64::from(kind.block_bytes()) / u64::from(KvType::BLOCK_NUMBERS)
+    }
+
+    /// The sizes of the attention of a layer with `heads` heads of queries over cells of this type, for one row over
+    /// one block of cells. `None` if the model has no attention of that kind, or its cells are in blocks.
+    pub(super) fn attention(&self, heads: u32, kind: KvType) -> Option<AttentionSize> {
+        let kv_heads = self.heads.iter().copied().max()?;
+        let is_usual = self.key > 0 && self.value > 0 && kv_heads > 0 && heads.is_multiple_of(kv_heads) && !kind.is_quantized();
+        let (key, value, bf16) = (self.key, self.value, kind == KvType::Bf16);
+        is_usual.then_some(AttentionSize {
+            heads,
+            kv_heads,
+            key,
+            value,
+            bf16,
+            sequences: 1,
+            rows: 1,
+            positions: 1,
+            cells: CELLS_PER_BLOCK,
+            allocated: CELLS_PER_BLOCK,
+        })
     }
 
     /// Fails if cells cannot have this type (`llama_init_from_model`: blocks must divide a head).

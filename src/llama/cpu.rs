@@ -19,6 +19,19 @@ pub(super) fn slow_kernels(system_info: &str) -> Option<String> {
     ))
 }
 
+/// A text that differs between machines on which measurements differ: the processor's name, the number of cores, and
+/// the features that ggml was built with.
+pub(super) fn description(system_info: &str) -> String {
+    #[cfg(target_os = "linux")]
+    let name = {
+        use procfs::Current;
+        procfs::CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned)).unwrap_or_default()
+    };
+    #[cfg(not(target_os = "linux"))]
+    let name = std::env::consts::ARCH;
+    format!("{name}, {} cores, {}", cores(), system_info.trim())
+}
+
 /// Number of cores that this process may keep busy. Physical cores, as two threads of a core share its arithmetic, but
 /// no more than the process's affinity and the quota of its control group allow, which `get_physical` ignores.
 pub(super) fn cores() -> u32 {

@@ -6,6 +6,7 @@
 use super::{
     affixes,
     backend::{EXCLUSIVE, backend, load_file},
+    calibration::Calibration,
     cells::{CellShape, Defaults},
     cpu,
     embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
@@ -66,6 +67,7 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
     let shape = if causal { cells.clone() } else { CellShape::none() };
     let sizes = sizes(&model, shape, if on_gpu { gpu_layers } else { 0 }, tokenizer.vocabulary_size());
+    let mut calibration = Calibration::new(cells.attention(heads, options.kv_cache_dtype), !options.no_calibration && !on_gpu);
     let (plan, embedding, tokenizer) = if let Some(pooling) = pooling {
         if model.is_recurrent() || model.is_hybrid() {
             return Err(LoadError::Unsupported(format!("{architecture} models with a state are not served for embeddings")));
@@ -79,6 +81,7 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         cells.check(options.kv_cache_dtype)?;
         let (cell_bytes, kv_budget_bytes) = (cells.bytes(options.kv_cache_dtype), memory::kv_budget_bytes(on_gpu));
         let given = Given { trained, cores, on_gpu, heads, cell_bytes, window: None, kv_budget_bytes };
+        calibration.compare_attention(options, given)?;
         let has_room = |plan: &Plan| has_room(plan, &sizes, before);
         let plan = plan_generating(options, given, has_room, |plan| {
             let token = tokenizer.bos().unwrap_or(Token(0));
@@ -102,7 +105,7 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         Some((plan, affixes)) => LoadedModel::Embeds(EmbeddingModel { file, plan, affixes }),
         None => {
             let swap_bytes = options.swap_space_bytes.unwrap_or_else(memory::swap_bytes);
-            LoadedModel::Generates(GeneratingModel { file, swap_bytes })
+            LoadedModel::Generates(GeneratingModel { file, swap_bytes, calibration })
         }
     })
 }

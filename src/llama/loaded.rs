@@ -5,6 +5,7 @@
 use super::{
     affixes::SpecialTokenAffixes,
     backend::{EXCLUSIVE, backend, backend_error, device},
+    calibration::Calibration,
     context::context_params,
     embed_plan::EmbedPlan,
     embedder::LlamaEmbedder,
@@ -51,6 +52,8 @@ pub struct GeneratingModel {
     pub(super) file: LoadedFile,
     /// Host memory for parked KV of slots, bytes.
     pub(super) swap_bytes: u64,
+    /// What is measured of the model on this machine.
+    pub(super) calibration: Calibration,
 }
 
 /// A model in memory that embeds texts.
@@ -113,6 +116,9 @@ impl GeneratingModel {
         limits.max_rows = limits.max_rows.min(context.n_batch());
         let mut runner = LlamaRunner::new(context, limits, plan, self.file.on_gpu);
         self.warm_up(&mut runner)?;
+        if let Some(tile) = self.calibration.tile(&mut runner, plan.attention, &self.shape(), self.first_token()) {
+            runner.set_tile(tile);
+        }
         if let Some(sizes) = measure::state_sizes(&mut runner, self.first_token()) {
             runner.allow_swap(sizes, self.swap_bytes);
         }
@@ -130,12 +136,22 @@ impl GeneratingModel {
             kv_window: (sizes.sliding > 0).then_some(KvWindow { positions: sizes.window, cells: plan.window_cells() }),
             kv_type: plan.kv_type,
             swap_bytes: limits.swap.bytes,
+            calibration: self.calibration.info(limits.tile),
         };
         self.file.describe(limits.max_rows, ModelKind::Generates(generation))
     }
 
+    /// A text that names everything on which the time of rows depends, apart from the machine.
+    fn shape(&self) -> String {
+        let LoadedFile { model, plan, .. } = &self.file;
+        let file_type = model.meta_val_str("general.file_type").unwrap_or_default();
+        let (layers, width, parameters) = (model.n_layer(), model.n_embd(), model.n_params());
+        let architecture = architecture(model);
+        format!("{architecture} of {parameters}, {layers} layers of {width}, type {file_type}, {} threads", plan.threads)
+    }
+
     /// A token for a first step, where any token will do.
-    fn first_token(&self) -> Token {
+    pub(super) fn first_token(&self) -> Token {
         self.file.tokenizer.bos().unwrap_or(Token(0))
     }
 

@@ -5,13 +5,15 @@
 //! exception, a signal) ends the process, so everything that comes from a request is checked before a call.
 //!
 //! Reading order: `backend` (llama.cpp as a whole), `files` (the paths to open), `load` (file → [`LoadedModel`]) and
-//! `loaded`, `plan` (sizes) and `context`, `measure` (bytes of cells), `cells`, `memory` and `fit` (whether they fit),
-//! `suitability` (refused models), `runner` (steps) with `threads` (their number) and `neighbours`, `embed_plan`,
-//! `affixes` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu`
-//! (whether it was built for this processor), `heap` (freed memory), `log`, `raw`.
+//! `loaded`, `plan` (sizes) and `context`, `calibration` (what is fastest here) with `notes` and `measurements`,
+//! `measure` (bytes of cells), `cells`, `memory` and `fit` (whether they fit), `suitability` (refused models),
+//! `runner` (steps) with `threads` (their number) and `neighbours`, `embed_plan`, `affixes` and `embedder` for models
+//! that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (whether it was built for this
+//! processor), `heap` (freed memory), `log`, `raw`.
 
 mod affixes;
 mod backend;
+mod calibration;
 mod cells;
 mod context;
 mod copies;
@@ -25,8 +27,10 @@ mod load;
 mod loaded;
 mod log;
 mod measure;
+mod measurements;
 mod memory;
 mod neighbours;
+mod notes;
 mod pieces;
 mod plan;
 mod raw;
@@ -45,6 +49,7 @@ pub use embedder::LlamaEmbedder;
 pub use heap::return_freed_memory;
 pub use load::{load, load_generating};
 pub use loaded::{EmbeddingModel, GeneratingModel, LoadedModel};
+pub use measurements::{AttentionMeasurement, Measurements};
 pub use runner::LlamaRunner;
 pub use text_limits::TOKENIZER_STACK_BYTES;
 pub use tokenizer::LlamaTokenizer;

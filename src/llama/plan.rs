@@ -1,7 +1,7 @@
 //! The sizes of a context, decided before llama.cpp opens it: pure arithmetic on the options and the model.
 
-// Import circle: the choice of sequences (`sequences`) is a part of the plan, and reads the facts that the plan is made
-// from.
+// Import circle: the choice of sequences (`sequences`) is a part of the plan, and reads the facts that the plan is
+// made from.
 use super::{
     rope::{self, Rope, unsupported},
     sequences::{self, Sequences},
@@ -24,6 +24,9 @@ const MAX_ROWS_PER_CPU_GRAPH: u32 = 256;
 const MAX_SCORE_BYTES: u64 = 1 << 29;
 /// Fewer rows per graph than this make prefill slow.
 const LEAST_ROWS_PER_GRAPH: u32 = 32;
+
+/// The tile (`Limits::tile`) unless another was measured. It costs little where kernels need none.
+pub(super) const UNMEASURED_TILE: u32 = 32;
 
 /// llama.cpp rounds the cells of a stream up to blocks of this many, and attends over whole blocks
 /// (`llama_kv_cache::get_n_kv`).
@@ -182,15 +185,16 @@ impl Plan {
             can_truncate,
             windowed: self.window.is_some(),
             consecutive_slots: self.layout == KvLayout::Split,
+            tile: UNMEASURED_TILE,
             vocabulary_size,
             swap: SwapLimits::default(),
         }
     }
 }
 
-/// True if cells that a window has passed are reused: if that saves any, and slots have cells of their own. In one pool
-/// llama.cpp relies on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied prefixes belong to
-/// several.
+/// True if cells that a window has passed are reused: if that saves any, and slots have cells of their own. In one
+/// pool llama.cpp relies on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied prefixes
+/// belong to several.
 pub(super) fn slides(options: &EngineOptions, window: PlannedWindow, max_model_len: u32, rows_per_graph: u32) -> bool {
     !options.swa_full && options.kv_layout == KvLayout::Split && window_cells(window, rows_per_graph) < max_model_len
 }
@@ -200,11 +204,11 @@ pub(super) fn window_cells(window: PlannedWindow, rows_per_graph: u32) -> u32 {
     window.positions.saturating_add(rows_per_graph).checked_next_multiple_of(CELLS_PER_BLOCK).unwrap_or(u32::MAX)
 }
 
-/// Chooses the way of attention. On a CPU it is plain attention: ggml's fused kernel there takes one row at a time
-/// unless a graph has 64 of one sequence (`GGML_FA_TILE_Q` in `ggml-cpu/ops.cpp`), and over f16 cells it decodes 1.3
-/// times slower at 100 positions and 3 times at 6,000 (docs/benchmarks). It is 1.2 to 1.5 times faster in large prefill
-/// graphs, which are the smaller part of the time. For quantized cells llama.cpp has only the fused kernel; over q8_0
-/// it decodes as fast as plain attention over f16 at 200 positions, and 0.8 to 0.9 times as fast at 2,000.
+/// Chooses the way of attention. On a CPU it is plain attention. With ggml's fused kernel logits depend on the number
+/// of threads, and it takes one row at a time unless a graph has 64 of one sequence (`GGML_FA_TILE_Q` in
+/// `ggml-cpu/common.h`). With AMX it decodes 1.3 to 3 times slower; elsewhere it may be faster (`calibration`). For
+/// quantized cells llama.cpp has only the fused kernel; over q8_0 it decodes as fast as plain attention over f16 at
+/// 200 positions, and 0.8 to 0.9 times as fast at 2,000.
 ///
 /// # Errors
 /// `Unsupported`, with the option to change.

@@ -1,9 +1,11 @@
-//! Every unsafe call of this program, each in a safe function.
+//! Every unsafe call of this program, each in a safe function; graphs of ggml are in `attention`.
 //!
 //! Owns the callbacks that llama.cpp calls. Nothing here makes decisions: callers have checked slots, and errors are
 //! values.
 
-#![expect(unsafe_code, reason = "the one file that calls C where llama-cpp-2 has no safe wrapper")]
+#![expect(unsafe_code, reason = "calls C where llama-cpp-2 has no safe wrapper")]
+
+pub(super) mod attention;
 
 use super::log;
 use llama_cpp_2::context::{LlamaContext, session::LlamaStateSeqFlags};

@@ -130,6 +130,11 @@ impl<'m> LlamaRunner<'m> {
         raw::window(&self.context)
     }
 
+    /// Sets the number of rows that kernels compute together.
+    pub(super) fn set_tile(&mut self, tile: u32) {
+        self.limits.tile = tile;
+    }
+
     /// Sets the size of saved states, and allows `bytes` of them to be parked.
     pub(super) fn allow_swap(&mut self, sizes: StateSizes, bytes: u64) {
         self.sizes = sizes;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the messages, checked in `Load`. Both sides are the same binary, so a mismatch means that two builds
 /// were mixed. A changed field of anything in a message raises the version too: frames have no field names.
-pub const PROTOCOL_VERSION: u16 = 11;
+pub const PROTOCOL_VERSION: u16 = 12;
 
 /// Gateway → engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,8 @@ pub struct FimTokens {
     pub file: Option<Token>,
 }
 
-/// The kind of a model. It is only one of these: llama.cpp sets the pooling for a whole context, and an engine has one.
+/// The kind of a model. It is only one of these: llama.cpp sets the pooling for a whole context, and an engine has
+/// one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ModelKind {
     /// The model generates text.
@@ -42,6 +43,18 @@ pub struct GenerationInfo {
     pub kv_type: KvType,
     /// Host memory that cached prompts may take beside `ModelInfo::memory`, bytes.
     pub swap_bytes: u64,
+    /// What was measured of the model on this machine; `None` if nothing was to be measured.
+    pub calibration: Option<CalibrationInfo>,
+}
+
+/// Measurements of this machine, and the choices that rest on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationInfo {
+    /// The speed of flash attention, percent of plain attention's; `None` if an option says which to
+    /// take.
+    pub flash_percent: Option<u32>,
+    /// Number of rows that kernels compute together; 1 if any number is as good.
+    pub tile: u32,
 }
 
 /// Facts by which the gateway validates requests and tells users which model they run.

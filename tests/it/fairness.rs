@@ -68,9 +68,11 @@ proptest! {
             let pure = cost.of(decode, 0).as_secs_f64();
             let share = (pure * f64::from(ratio - 1.0)).max(0.06 - pure);
             let both_wait = (1.0 + 1.0 / f64::from(decode)).powi(2);
-            // Rows worth half the fixed cost are always allowed.
-            let least = 1.5 * f64::from(mixed) / 1e6;
-            let allowed = pure + (share * both_wait).max(least);
+            let burst = (19.0 * pure).clamp(0.25, 2.0).max(share);
+            // A tile, and rows at 85 % of the highest rate, are always allowed.
+            let (fixed, tile) = (f64::from(mixed) / 1e6, 32.0 * f64::from(prompt_row) / 1e6);
+            let least = fixed + (5.67 * fixed).max(tile).min(burst);
+            let allowed = pure + (share * both_wait).min(burst).max(least);
             over.push(cost.of(decode, prompt).as_secs_f64() / allowed);
         }
         // The scheduler learns gradually, and again whenever the number of streams changes.

@@ -6,7 +6,6 @@
 
 use super::{
     Scheduler,
-    costs::Demand,
     kv::MIN_COPY,
     lengths::{common_prefix, count, position},
     queue::{Deferral, QueuedSequence},
@@ -19,12 +18,11 @@ use crate::protocol::SequenceId;
 const LOOKED_AT: usize = 32;
 
 impl Scheduler {
-    /// The sequences that would use prompt rows in the step being planned.
-    pub(super) fn demand(&self, prefilling: &[SequenceId]) -> Demand {
+    /// Number of sequences that would use prompt rows in the step being planned: those whose prompts are not computed
+    /// yet and that have a slot or could get one.
+    pub(super) fn waiting_for_rows(&self, prefilling: &[SequenceId]) -> u32 {
         let admissible = self.queue.len().min(position(self.limits.slots) - self.running.len());
-        let next = if admissible > 0 { self.queue.iter().next().map(|waiting| waiting.id) } else { None };
-        let short = prefilling.iter().copied().chain(next).any(|id| self.sequences[&id].is_short());
-        Demand { sequences: count(prefilling.len() + admissible), short }
+        count(prefilling.len() + admissible)
     }
 
     /// True if a sequence of the queue could be admitted now. Rows are then kept for it beside long prompts: it is

@@ -46,7 +46,7 @@ impl Scheduler {
         self.trial_in = self.trial_in.saturating_sub(1);
         let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
         let rows = count(decoding.len());
-        if self.demand(&prefilling).sequences > 0 || self.costs.wants_pure_decode(rows) {
+        if self.waiting_for_rows(&prefilling) > 0 || self.costs.wants_pure_decode(rows) {
             return Vec::new();
         }
         let least_chance = self.least_chance(rows);
@@ -109,7 +109,7 @@ impl Scheduler {
         if drafted.is_empty() {
             return 0;
         }
-        let pays = self.demand(prefilling).sequences == 0 && self.drafts_pay(&drafted, count(decoding.len()));
+        let pays = self.waiting_for_rows(prefilling) == 0 && self.drafts_pay(&drafted, count(decoding.len()));
         let mut draft_rows = 0;
         let mut room = (self.limits.max_rows - count(rows.len())).min(self.cache.slots.free_cells()).min(self.limits.scored_rows());
         for id in drafted {

@@ -3,7 +3,7 @@
 //! Changes nothing. Times are estimates of `costs` for the present work. They do not include the wait for a slot,
 //! because the remaining length of running sequences is unknown.
 
-use super::{Scheduler, costs::Demand, lengths::count};
+use super::{Scheduler, lengths::count};
 use crate::protocol::{Forecast, Prospect, SequenceId, Token};
 
 impl Scheduler {
@@ -23,9 +23,7 @@ impl Scheduler {
         let waiting_rows = ahead.iter().map(|id| u64::from(self.sequences[id].len()));
         let rows_ahead = prefilling.iter().map(|id| u64::from(self.left(*id))).chain(waiting_rows).sum();
         let others = count(prefilling.len() + ahead.len());
-        // Assumed to be long: a short prompt matters only at its own turn, which comes last.
-        let demand = Demand { sequences: others.saturating_add(1), short: false };
-        let seconds = |rows: u64| self.costs.prompt_seconds(rows, count(decoding.len()), demand);
+        let seconds = |rows: u64| self.costs.prompt_seconds(rows, count(decoding.len()), others.saturating_add(1));
 
         let running = count(self.running.len());
         let sequences = prospect.choices.saturating_mul(count(prospect.prompts.len()));

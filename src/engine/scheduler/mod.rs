@@ -154,7 +154,7 @@ impl Scheduler {
             running: Vec::new(),
             suspects: VecDeque::new(),
             cache: KvCache::new(&limits),
-            costs: Costs::new(limits.max_rows, prefill_step_ratio),
+            costs: Costs::new(limits.max_rows, limits.tile, prefill_step_ratio),
             in_flight: None,
             gap_steps: 0,
             left_out: HashSet::new(),

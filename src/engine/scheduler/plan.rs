@@ -47,7 +47,7 @@ impl Scheduler {
             self.plan_decoding(&decoding, &mut rows);
             draft_rows = self.plan_drafts(&decoding, &prefilling, &mut rows);
             let room = self.limits.max_rows - count(rows.len());
-            let budget = self.costs.prompt_rows(count(decoding.len()), self.demand(&prefilling)).min(room);
+            let budget = self.costs.prompt_rows(count(decoding.len()), self.waiting_for_rows(&prefilling)).min(room);
             // (4)
             let budget = self.plan_prompts(&prefilling, budget, &mut rows);
             // (5)
@@ -109,7 +109,7 @@ impl Scheduler {
         if self.left(id) <= budget {
             return budget - self.plan_rows(id, budget, rows);
         }
-        let max_rows = whole_tiles(budget);
+        let max_rows = whole_tiles(budget, self.limits.tile);
         let planned = self.plan_rows(id, max_rows, rows);
         // Fewer rows were planned than the budget has, since a prompt with wanted logits has another bound.
         if planned < max_rows { budget - planned } else { 0 }

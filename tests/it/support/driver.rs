@@ -191,6 +191,7 @@ pub(crate) fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
         can_truncate: true,
         windowed: false,
         consecutive_slots: true,
+        tile: 32,
         vocabulary_size: 0,
         swap: SwapLimits::default(),
     }

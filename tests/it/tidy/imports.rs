@@ -48,7 +48,7 @@ pub(super) const LAYERS: [Layer; 19] = [
     Layer { module: "engine", may_name: &["protocol", "sampling", "constrain", "build_info", "fair_queue", "priority"] },
     Layer { module: "sampling", may_name: &["protocol"] },
     Layer { module: "constrain", may_name: &["protocol", "child_process"] },
-    Layer { module: "llama", may_name: &["protocol", "engine::runner", "engine::embedder", "models"] },
+    Layer { module: "llama", may_name: &["protocol", "engine::runner", "engine::embedder", "models", "build_info"] },
     Layer { module: "child_process", may_name: &[] },
     // Plain tools that several layers use.
     Layer { module: "fair_queue", may_name: &[] },

@@ -21,6 +21,11 @@ impl DecodeCost {
         self.seconds.is_empty()
     }
 
+    /// True if a step with `rows` rows was measured.
+    pub(super) fn knows(&self, rows: u32) -> bool {
+        self.seconds.contains_key(&rows)
+    }
+
     /// Learns that a step with `rows` rows took `seconds`. `weight` is the share of the new measurement in the
     /// estimate, 0–1.
     pub(super) fn observe(&mut self, rows: u32, seconds: f64, weight: f64) {

@@ -18,7 +18,7 @@ use decode::{DecodeCost, NEW_WEIGHT, PROBE_EVERY};
 use drafts::DraftCost;
 use moves::MoveCost;
 use prompts::PromptBudget;
-pub(super) use prompts::{Demand, whole_tiles};
+pub(super) use prompts::whole_tiles;
 use std::time::Duration;
 
 /// See the module.
@@ -33,11 +33,11 @@ pub(super) struct Costs {
 }
 
 impl Costs {
-    /// Costs without measurements. `prefill_step_ratio` as in `EngineOptions`.
-    pub(super) fn new(max_rows: u32, prefill_step_ratio: f32) -> Self {
+    /// Costs without measurements. `max_rows` and `tile` as in `Limits`, `prefill_step_ratio` as in `EngineOptions`.
+    pub(super) fn new(max_rows: u32, tile: u32, prefill_step_ratio: f32) -> Self {
         Self {
             decode: DecodeCost::default(),
-            prompts: PromptBudget::new(max_rows, prefill_step_ratio),
+            prompts: PromptBudget::new(max_rows, tile, prefill_step_ratio),
             drafts: DraftCost::default(),
             moves: MoveCost::default(),
             drafted_in_a_row: 0,
@@ -51,15 +51,16 @@ impl Costs {
 
     // === Questions ===
 
-    /// Number of prompt rows that may join `decode_rows` in a step. It is 0 now and then, for one step.
-    pub(super) fn prompt_rows(&self, decode_rows: u32, demand: Demand) -> u32 {
-        self.prompts.rows(decode_rows, demand, &self.decode)
+    /// Number of prompt rows that may join `decode_rows` in a step while `waiting` sequences, ≥ 1, would use some. It
+    /// is 0 now and then, for one step.
+    pub(super) fn prompt_rows(&self, decode_rows: u32, waiting: u32) -> u32 {
+        self.prompts.rows(decode_rows, waiting, &self.decode)
     }
 
-    /// Time until `rows` prompt rows of `demand` are computed beside `decode_rows`, seconds. `None` until enough was
-    /// measured.
-    pub(super) fn prompt_seconds(&self, rows: u64, decode_rows: u32, demand: Demand) -> Option<f64> {
-        self.prompts.seconds(rows, decode_rows, demand, &self.decode)
+    /// Time until `rows` prompt rows of `waiting` sequences, ≥ 1, are computed beside `decode_rows`, seconds. `None`
+    /// until enough was measured.
+    pub(super) fn prompt_seconds(&self, rows: u64, decode_rows: u32, waiting: u32) -> Option<f64> {
+        self.prompts.seconds(rows, decode_rows, waiting, &self.decode)
     }
 
     /// The number of prompt rows, of `rows` beside others, that are left if `moved_bytes` bytes are moved in the same

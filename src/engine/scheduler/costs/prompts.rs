@@ -1,58 +1,58 @@
 //! The cost of prompt rows, and the number of them that a step may carry beside rows that decode.
 //!
-//! Running streams wait for the whole step, so prompt rows stretch the gap between their tokens. The budget keeps the
-//! expected time of a step with prompt rows within `prefill_step_ratio` times that of a step without. The time that
-//! prompt rows may add grows with the number of sequences that wait for their prompts: otherwise a batch would fill at
-//! the pace of its first stream. The time doubles for a short prompt, which is over in a few steps. If a target in
-//! seconds is set, it is the bound instead, however many sequences wait.
+//! Running streams wait for the whole step, so prompt rows stretch the gap between their tokens; and a prompt waits
+//! for the streams' rows in each of its steps. The budget keeps the expected time of a step with prompt rows within
+//! `prefill_step_ratio` times that of a step without, which bounds both. All bounds follow from the decode step of
+//! the model at hand: seconds that suit a small model leave a large one no room for a chunk.
+//!
+//! The time that prompt rows may add grows with the number of sequences that wait for their prompts: otherwise a batch
+//! would fill at the pace of its first stream. If a target in seconds is set, it is the bound instead, however many
+//! sequences wait.
 //!
 //! Model: `time(decode, prompt) = decode.expected(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed
-//! cost, that of one more graph in the step. Smaller chunks pay this cost more often for the same prompt and would
-//! delay the streams longer, if more evenly. So a step has at least so many prompt rows that the fixed cost is at most
-//! two thirds of the time they add. The shape (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in
-//! a long prompt cost more than early ones.
+//! cost, that of one more graph in the step, which reads all weights once more. Smaller chunks pay this cost more
+//! often for the same prompt and would delay the streams longer, if more evenly. So a step has at least so many
+//! prompt rows that they are computed at 85 % of the largest rate and fill a tile of the kernels, whatever time that
+//! takes. The shape (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more
+//! than early ones.
 
 use super::{
     decode::{DecodeCost, NEW_WEIGHT, PROBE_EVERY},
     line::CostLine,
 };
 
-/// Number of rows that matrix kernels compute together: 33 take a quarter longer than 32, and 40 as long as 64
-/// (llama-bench on AMX).
-const TILE: u32 = 32;
-
 /// Smallest number of prompt rows in a step with decode rows, whatever the estimates say, so that prefill always
 /// progresses.
 const MIN_ROWS: f64 = 4.0;
-/// Smallest time of the rows, as a share of the fixed time.
-const MIN_USE: f64 = 0.5;
+/// Smallest share of the largest number of prompt rows a second, 0–1: a chunk at which they are computed slower wastes
+/// the time of everybody.
+const LEAST_RATE: f64 = 0.85;
+/// The same where a target in seconds is set: the operator wants short steps and not a high rate.
+const LEAST_RATE_IN_TARGET: f64 = 1.0 / 3.0;
+/// Number of successive mixed steps after which one goes without prompt rows if no step with this number of decode
+/// rows was measured yet. The estimate from smaller numbers is too low, and so is the budget.
+const PROBE_NEW_AFTER: u32 = 8;
 /// Number of prompt rows beside decode rows before anything was measured.
 const START_ROWS: u32 = 8;
-/// Longest step that is never too long, seconds: sixteen tokens a second are twice the speed of reading, and prompts in
-/// smaller chunks take up to twice as long.
+/// Longest step that is never too long, seconds: sixteen tokens a second are twice the speed of reading, and prompts
+/// in smaller chunks take up to twice as long.
 const UNNOTICED_SECONDS: f64 = 0.06;
-/// Largest time for prompts, in multiples of the usual share, however many sequences wait for each one that streams.
-const MAX_SHARES: f64 = 16.0;
-/// Largest time that prompt rows add because many sequences wait, seconds, unless the usual share is more.
+/// Largest time that prompt rows add because many sequences wait, in multiples of a decode step, unless the usual
+/// share is more. Prompts then have nineteen twentieths of the machine, as long as a step takes no more than
+/// [`MAX_STEP_SECONDS`].
+const MAX_BURST_STEPS: f64 = 19.0;
+/// The same in seconds, for models whose decode steps are short.
 const MAX_BURST_SECONDS: f64 = 0.25;
-/// Longest step without decode rows, seconds, approximately: arrivals and cancellations wait for its end.
+/// Longest step of prompt rows alone, or because many wait, seconds, approximately: arrivals and cancellations wait
+/// for its end.
 const MAX_STEP_SECONDS: f64 = 2.0;
-/// The share of a short prompt, in shares of a long one.
-const SHORT_PROMPT_SHARES: f64 = 2.0;
-
-/// The sequences that would use prompt rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine::scheduler) struct Demand {
-    /// Number of sequences whose prompts are not computed yet and that have a slot or could get one.
-    pub(in crate::engine::scheduler) sequences: u32,
-    /// True if one of the sequences whose turn it is has a short prompt.
-    pub(in crate::engine::scheduler) short: bool,
-}
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct PromptBudget {
     max_rows: u32,
+    /// Number of rows that kernels compute together, ≥ 1.
+    tile: u32,
     /// The time that prompt rows may add, as a share of the time of a decode step.
     extra: f64,
     /// Longest time of a step with prompt rows, seconds, if the operator set it (`--target-itl-ms`).
@@ -69,9 +69,10 @@ pub(super) struct PromptBudget {
 }
 
 impl PromptBudget {
-    pub(super) fn new(max_rows: u32, prefill_step_ratio: f32) -> Self {
+    pub(super) fn new(max_rows: u32, tile: u32, prefill_step_ratio: f32) -> Self {
         Self {
             max_rows,
+            tile,
             extra: f64::from(prefill_step_ratio - 1.0).max(0.0),
             target: None,
             added: CostLine::default(),
@@ -86,41 +87,50 @@ impl PromptBudget {
         self.target = Some(target_seconds);
     }
 
-    /// Number of prompt rows that may join `decode_rows` in a step. It is 0 now and then, for one step.
-    pub(super) fn rows(&self, decode_rows: u32, demand: Demand, decode: &DecodeCost) -> u32 {
+    /// Number of prompt rows that may join `decode_rows` in a step while `waiting` sequences, ≥ 1, would use some. It
+    /// is 0 now and then, for one step.
+    pub(super) fn rows(&self, decode_rows: u32, waiting: u32, decode: &DecodeCost) -> u32 {
         let room = self.max_rows.saturating_sub(decode_rows);
         if decode_rows == 0 {
             return self.added.fit(0.0).map_or(room, |(_, per_row)| room.min((MAX_STEP_SECONDS / per_row).max(MIN_ROWS) as u32));
         }
-        let probe_after = if decode.is_empty() { 1 } else { PROBE_EVERY };
+        let probe_after = match decode.is_empty() {
+            true => 1,
+            false if !decode.knows(decode_rows) => PROBE_NEW_AFTER,
+            false => PROBE_EVERY,
+        };
         if self.mixed_in_a_row >= probe_after {
             return 0;
         }
         let (Some(decode_seconds), Some((fixed, per_row))) = (decode.expected(decode_rows), self.added_beside(decode)) else {
             return START_ROWS.min(room);
         };
-        let allowed = match self.target {
-            Some(target) => (target - decode_seconds).max(0.0),
+        // `n` rows have the rate n / (fixed + n * per_row).
+        let seconds_at = |rate: f64| rate / (1.0 - rate) * fixed;
+        let (allowed, least) = match self.target {
+            Some(target) => ((target - decode_seconds).max(0.0), seconds_at(LEAST_RATE_IN_TARGET)),
             None => {
                 let usual = (self.extra * decode_seconds).max(UNNOTICED_SECONDS - decode.at_most(decode_rows));
-                (shares(decode_rows, demand) * usual).min(usual.max(MAX_BURST_SECONDS))
+                let burst = (MAX_BURST_STEPS * decode_seconds).clamp(MAX_BURST_SECONDS, MAX_STEP_SECONDS).max(usual);
+                let whole_tile = f64::from(self.tile) * per_row;
+                ((shares(decode_rows, waiting) * usual).min(burst), seconds_at(LEAST_RATE).max(whole_tile).min(burst))
             }
         };
-        let rows = (allowed / self.level - fixed).max(MIN_USE * fixed) / per_row;
+        let rows = (allowed / self.level - fixed).max(least) / per_row;
         // The cast saturates.
         (rows.max(MIN_ROWS) as u32).min(self.ceiling).min(room)
     }
 
-    /// Time until `rows` prompt rows of `demand` are computed beside `decode_rows`, seconds. `None` until enough was
-    /// measured.
-    pub(super) fn seconds(&self, rows: u64, decode_rows: u32, demand: Demand, decode: &DecodeCost) -> Option<f64> {
+    /// Time until `rows` prompt rows of `waiting` sequences, ≥ 1, are computed beside `decode_rows`, seconds. `None`
+    /// until enough was measured.
+    pub(super) fn seconds(&self, rows: u64, decode_rows: u32, waiting: u32, decode: &DecodeCost) -> Option<f64> {
         if rows == 0 {
             return Some(0.0);
         }
         let decode_seconds = if decode_rows == 0 { 0.0 } else { decode.expected(decode_rows)? };
         let (fixed, per_row) = if decode_rows == 0 { self.added.fit(0.0)? } else { self.added_beside(decode)? };
         let level = if decode_rows == 0 { 1.0 } else { self.level };
-        let per_step = whole_tiles(self.rows(decode_rows, demand, decode)).max(1);
+        let per_step = whole_tiles(self.rows(decode_rows, waiting, decode), self.tile).max(1);
         // Far below 2⁵³.
         let (steps, rows) = (rows.div_ceil(per_step.into()) as f64, rows as f64);
         Some(steps * (decode_seconds + level * fixed) + level * rows * per_row)
@@ -179,15 +189,15 @@ impl PromptBudget {
     }
 }
 
-/// The number of shares of the usual time that prompts of this demand may take. It is small while more sequences stream
-/// than wait, and large while more wait, since each of those waits for the steps of all the others.
-fn shares(decode_rows: u32, demand: Demand) -> f64 {
-    let others = f64::from(demand.sequences.saturating_sub(1));
-    let crowd = 1.0 + others / f64::from(decode_rows);
-    (crowd * crowd * if demand.short { SHORT_PROMPT_SHARES } else { 1.0 }).min(MAX_SHARES)
+/// The number of shares of the usual time that prompts of `waiting` sequences may take. It is small while more
+/// sequences stream than wait, and large while more wait, since each of those waits for the steps of all the others.
+fn shares(decode_rows: u32, waiting: u32) -> f64 {
+    let crowd = 1.0 + f64::from(waiting.saturating_sub(1)) / f64::from(decode_rows);
+    crowd * crowd
 }
 
-/// The largest number of rows up to `rows` that fills whole tiles; `rows` itself if it is less than one tile.
-pub(in crate::engine::scheduler) fn whole_tiles(rows: u32) -> u32 {
-    if rows < TILE { rows } else { rows / TILE * TILE }
+/// The largest number of rows up to `rows` that fills whole tiles of `tile` rows, ≥ 1; `rows` itself if it is less
+/// than one tile.
+pub(in crate::engine::scheduler) fn whole_tiles(rows: u32, tile: u32) -> u32 {
+    if rows < tile { rows } else { rows / tile * tile }
 }

@@ -12,10 +12,6 @@ fn step(decode: u32, prompt: u32) -> Step {
     Step { kv: Vec::new(), rows }
 }
 
-fn long(sequences: u32) -> Demand {
-    Demand { sequences, short: false }
-}
-
 fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1000.0)
 }
@@ -23,10 +19,10 @@ fn ms(ms: f64) -> Duration {
 /// Costs after a step of `base` ms with only decode rows and `steps` steps with prompt rows, which took `cost(rows)` ms
 /// more.
 fn learnt(ratio: f32, decode: u32, base: f64, steps: usize, cost: impl Fn(f64) -> f64) -> Costs {
-    let mut costs = Costs::new(512, ratio);
+    let mut costs = Costs::new(512, 1, ratio);
     costs.observe_rows(&step(decode, 0), ms(base));
     for _ in 0..steps {
-        let rows = costs.prompt_rows(decode, long(1));
+        let rows = costs.prompt_rows(decode, 1);
         let added = if rows > 0 { cost(f64::from(rows)) } else { 0.0 };
         costs.observe_rows(&step(decode, rows), ms(base + added));
     }
@@ -35,20 +31,20 @@ fn learnt(ratio: f32, decode: u32, base: f64, steps: usize, cost: impl Fn(f64) -
 
 #[test]
 fn without_decode_rows_a_step_is_filled_up() {
-    assert_eq!(Costs::new(512, 3.0).prompt_rows(0, long(1)), 512);
+    assert_eq!(Costs::new(512, 1, 3.0).prompt_rows(0, 1), 512);
 }
 
 #[test]
 fn a_step_without_decode_rows_takes_two_seconds_at_most_when_rows_are_slow() {
-    let mut costs = Costs::new(512, 3.0);
+    let mut costs = Costs::new(512, 1, 3.0);
     costs.observe_rows(&step(0, 512), ms(51_200.0));
 
-    assert_eq!(costs.prompt_rows(0, long(1)), 20);
+    assert_eq!(costs.prompt_rows(0, 1), 20);
 }
 
 #[test]
 fn a_step_that_copies_saves_or_loads_teaches_nothing() {
-    let mut costs = Costs::new(512, 3.0);
+    let mut costs = Costs::new(512, 1, 3.0);
     let copy = KvOp::Copy { from: Slot(0), to: Slot(1), len: 9 };
     let save = KvOp::Save { slot: Slot(0), to: Parked(0) };
     let load = KvOp::Load { from: Parked(0), slot: Slot(1), len: 9 };
@@ -61,20 +57,20 @@ fn a_step_that_copies_saves_or_loads_teaches_nothing() {
 
 #[test]
 fn before_any_measurement_a_few_rows_are_allowed_and_then_a_decode_step_is_measured() {
-    let mut costs = Costs::new(512, 3.0);
-    assert_eq!(costs.prompt_rows(2, long(1)), 8);
-    assert_eq!(Costs::new(5, 3.0).prompt_rows(2, long(1)), 3, "never above max_rows");
+    let mut costs = Costs::new(512, 1, 3.0);
+    assert_eq!(costs.prompt_rows(2, 1), 8);
+    assert_eq!(Costs::new(5, 1, 3.0).prompt_rows(2, 1), 3, "never above max_rows");
 
     costs.observe_rows(&step(2, 8), ms(50.0));
-    assert_eq!(costs.prompt_rows(2, long(1)), 0);
+    assert_eq!(costs.prompt_rows(2, 1), 0);
 
     costs.observe_rows(&step(2, 0), ms(10.0));
-    assert_eq!(costs.prompt_rows(2, long(1)), 8);
+    assert_eq!(costs.prompt_rows(2, 1), 8);
 }
 
 #[test]
 fn rows_converge_to_the_allowed_ratio_with_doubling_at_most() {
-    let rows: Vec<u32> = (0..20).map(|steps| learnt(3.0, 4, 20.0, steps, |rows| 0.5 * rows).prompt_rows(4, long(1))).collect();
+    let rows: Vec<u32> = (0..20).map(|steps| learnt(3.0, 4, 20.0, steps, |rows| 0.5 * rows).prompt_rows(4, 1)).collect();
 
     // 20 ms may become 60 ms, which leaves 40 ms for rows of 0.5 ms each.
     assert_eq!(rows[..4], [8, 16, 32, 64]);
@@ -83,15 +79,15 @@ fn rows_converge_to_the_allowed_ratio_with_doubling_at_most() {
 
 #[test]
 fn a_target_in_seconds_bounds_the_step_whoever_waits() {
-    for demand in [long(1), long(9), Demand { sequences: 9, short: true }] {
-        let mut costs = Costs::new(512, 3.0);
+    for waiting in [1, 9] {
+        let mut costs = Costs::new(512, 1, 3.0);
         costs.set_target(0.05);
         for _ in 0..30 {
-            let rows = costs.prompt_rows(4, demand);
+            let rows = costs.prompt_rows(4, waiting);
             costs.observe_rows(&step(4, rows), ms(20.0 + if rows > 0 { 5.0 + 0.5 * f64::from(rows) } else { 0.0 }));
         }
 
-        let rows = costs.prompt_rows(4, demand);
+        let rows = costs.prompt_rows(4, waiting);
         assert!((46..=52).contains(&rows), "25 ms are left for rows of 0.5 ms, got {rows}");
     }
 }
@@ -101,92 +97,124 @@ fn prompts_get_on_even_where_the_target_cannot_be_held() {
     let mut costs = learnt(3.0, 4, 20.0, 30, |rows| 0.5 * rows);
     costs.set_target(0.001);
 
-    assert!(costs.prompt_rows(4, long(1)) >= 4);
+    assert!(costs.prompt_rows(4, 1) >= 4);
 }
 
 #[test]
 fn a_fixed_cost_of_mixing_is_learnt() {
-    let rows = learnt(3.0, 4, 20.0, 60, |rows| 10.0 + 0.5 * rows).prompt_rows(4, long(1));
+    let rows = learnt(3.0, 4, 20.0, 60, |rows| 4.0 + 0.5 * rows).prompt_rows(4, 1);
 
-    assert!((56..=62).contains(&rows), "30 ms are left for rows of 0.5 ms, got {rows}");
+    assert!((68..=74).contains(&rows), "36 ms are left for rows of 0.5 ms, got {rows}");
 }
 
 #[test]
 fn prefill_alone_teaches_what_chunks_will_cost() {
-    let mut costs = Costs::new(512, 3.0);
+    let mut costs = Costs::new(512, 1, 3.0);
     costs.observe_rows(&step(4, 0), ms(20.0));
     for rows in [100, 400] {
-        costs.observe_rows(&step(0, rows), ms(10.0 + 0.5 * f64::from(rows)));
+        costs.observe_rows(&step(0, rows), ms(4.0 + 0.5 * f64::from(rows)));
     }
-    costs.observe_rows(&step(4, 40), ms(20.0 + 10.0 + 0.5 * 40.0));
+    costs.observe_rows(&step(4, 40), ms(20.0 + 4.0 + 0.5 * 40.0));
 
-    let rows = costs.prompt_rows(4, long(1));
-    assert!((56..=62).contains(&rows), "30 ms are left for rows of 0.5 ms, got {rows}");
+    let rows = costs.prompt_rows(4, 1);
+    assert!((68..=74).contains(&rows), "36 ms are left for rows of 0.5 ms, got {rows}");
 }
 
 #[test]
 fn rows_that_grow_dearer_soon_become_fewer() {
-    let mut costs = learnt(3.0, 4, 20.0, 30, |rows| 5.0 + 0.5 * rows);
+    let mut costs = learnt(8.0, 4, 20.0, 30, |rows| 4.0 + 0.5 * rows);
     for _ in 0..20 {
-        let rows = costs.prompt_rows(4, long(1));
-        costs.observe_rows(&step(4, rows), ms(20.0 + 10.0 + f64::from(rows)));
+        let rows = costs.prompt_rows(4, 1);
+        costs.observe_rows(&step(4, rows), ms(20.0 + 8.0 + f64::from(rows)));
     }
 
-    let rows = costs.prompt_rows(4, long(1));
-    assert!((25..=33).contains(&rows), "40 ms for a fixed 10 ms and rows of 1 ms, got {rows}");
+    let rows = costs.prompt_rows(4, 1);
+    assert!((118..=138).contains(&rows), "140 ms for a fixed 8 ms and rows of 1 ms, got {rows}");
 }
 
 #[test]
 fn dear_rows_still_get_the_minimum() {
-    let mut costs = Costs::new(512, 1.0);
+    let mut costs = Costs::new(512, 1, 1.0);
     costs.observe_rows(&step(4, 0), ms(20.0));
     costs.observe_rows(&step(4, 8), ms(500.0));
 
-    assert_eq!(costs.prompt_rows(4, long(1)), 4);
+    assert_eq!(costs.prompt_rows(4, 1), 4);
 }
 
 #[test]
-fn a_chunk_is_not_so_small_that_most_of_its_time_is_the_fixed_cost() {
-    let mut costs = Costs::new(512, 1.5);
+fn a_chunk_is_never_so_small_that_its_rows_are_computed_slowly() {
+    let mut costs = Costs::new(512, 1, 1.1);
     costs.observe_rows(&step(4, 0), ms(60.0));
     for rows in [8, 100] {
-        costs.observe_rows(&step(0, rows), ms(28.0 + f64::from(rows)));
+        costs.observe_rows(&step(0, rows), ms(4.0 + f64::from(rows)));
     }
-    costs.observe_rows(&step(4, 20), ms(60.0 + 28.0 + 20.0));
+    costs.observe_rows(&step(4, 20), ms(60.0 + 4.0 + 20.0));
 
-    // 30 ms are allowed, 2 ms more than the fixed cost; but half the fixed cost is enough for 14 rows.
-    assert!((13..=15).contains(&costs.prompt_rows(4, long(1))), "{}", costs.prompt_rows(4, long(1)));
+    // 6 ms are allowed, but 22.7 rows in 26.7 ms are 85 % of 1 row per ms.
+    assert!((21..=24).contains(&costs.prompt_rows(4, 1)), "{}", costs.prompt_rows(4, 1));
+    costs.set_target(0.05);
+    assert_eq!(costs.prompt_rows(4, 1), 4, "the operator wants short steps");
+}
+
+#[test]
+fn a_chunk_fills_a_tile_whatever_the_ratio_unless_the_operator_wants_short_steps() {
+    let mut costs = Costs::new(512, 64, 2.0);
+    costs.observe_rows(&step(4, 0), ms(40.0));
+    costs.observe_rows(&step(4, 80), ms(40.0 + 5.0 * 80.0));
+
+    assert_eq!(costs.prompt_rows(4, 1), 64, "40 ms are allowed, and 64 rows take 320");
+    costs.set_target(0.1);
+    assert_eq!(costs.prompt_rows(4, 1), 12);
+}
+
+#[test]
+fn a_number_of_decode_rows_that_is_new_is_soon_measured_by_itself() {
+    let mut costs = Costs::new(512, 1, 3.0);
+    costs.observe_rows(&step(1, 0), ms(5.0));
+    let steps_until_measured = |costs: &mut Costs, decode| {
+        (0..100)
+            .take_while(|_| {
+                let rows = costs.prompt_rows(decode, 1);
+                costs.observe_rows(&step(decode, rows), ms(20.0 + f64::from(rows)));
+                rows > 0
+            })
+            .count()
+    };
+
+    assert_eq!([steps_until_measured(&mut costs, 3), steps_until_measured(&mut costs, 3)], [8, 64]);
 }
 
 #[test]
 fn a_step_that_nobody_notices_is_allowed_whatever_the_ratio() {
-    let rows = learnt(2.0, 1, 5.0, 30, |rows| rows).prompt_rows(1, long(1));
+    let rows = learnt(2.0, 1, 5.0, 30, |rows| rows).prompt_rows(1, 1);
 
     assert!((54..=55).contains(&rows), "60 ms in all, got {rows}");
 }
 
 #[test]
-fn more_waiting_sequences_get_more_rows_until_a_step_takes_a_quarter_of_a_second_more() {
+fn more_waiting_sequences_get_more_rows_until_a_step_takes_twenty_times_as_long() {
     let mut costs = learnt(2.0, 4, 40.0, 30, |rows| 4.0 * rows);
     costs.observe_rows(&step(4, 100), ms(440.0));
 
-    assert_eq!([1, 2, 3, 9, 100].map(|sequences| costs.prompt_rows(4, long(sequences))), [10, 15, 22, 62, 62]);
-    assert_eq!([1, 3].map(|sequences| costs.prompt_rows(4, Demand { sequences, short: true })), [20, 44]);
+    assert_eq!([1, 2, 3, 9, 100].map(|sequences| costs.prompt_rows(4, sequences)), [10, 15, 22, 89, 190]);
 }
 
 #[test]
-fn a_slow_machine_gives_a_prompt_its_share_though_that_takes_longer() {
-    assert_eq!(learnt(2.0, 4, 400.0, 30, |rows| 40.0 * rows).prompt_rows(4, long(100)), 10);
+fn where_steps_are_short_waiting_sequences_get_a_quarter_of_a_second() {
+    let mut costs = learnt(2.0, 4, 5.0, 30, |rows| 2.0 * rows);
+    costs.observe_rows(&step(4, 200), ms(405.0));
+
+    assert_eq!(costs.prompt_rows(4, 100), 125);
 }
 
 #[test]
 fn under_constant_prefill_a_pure_decode_step_is_measured_now_and_then() {
-    let mut costs = Costs::new(512, 3.0);
+    let mut costs = Costs::new(512, 1, 3.0);
     costs.observe_rows(&step(1, 0), ms(5.0));
 
     let zeros = (0..130)
         .filter(|_| {
-            let rows = costs.prompt_rows(1, long(1));
+            let rows = costs.prompt_rows(1, 1);
             costs.observe_rows(&step(1, rows), ms(5.0 + f64::from(rows)));
             rows == 0
         })

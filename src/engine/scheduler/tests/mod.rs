@@ -31,6 +31,7 @@ fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
         can_truncate: true,
         windowed: false,
         consecutive_slots: true,
+        tile: 32,
         vocabulary_size: 10_000,
         swap: SwapLimits::default(),
     }

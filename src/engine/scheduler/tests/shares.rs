@@ -28,24 +28,6 @@ fn decode_rows_come_first_and_prompt_rows_beside_them_are_few_until_times_are_kn
 }
 
 #[test]
-fn a_short_prompt_gets_more_rows_beside_a_stream_than_a_long_one() {
-    let rows_of_third_step = |len| {
-        let mut bench = Bench::new(limits(2, 256, 512));
-        bench.submit(1, &text(1, 2));
-        for _ in 0..3 {
-            let step = bench.plan();
-            bench.complete_in(Duration::from_millis(60), &step, &[]);
-            if step.rows.len() == 2 {
-                bench.submit(2, &text(2, len));
-            }
-        }
-        bench.step(&[]).rows.len() - 1
-    };
-
-    assert_eq!((rows_of_third_step(128), rows_of_third_step(129)), (8, 4));
-}
-
-#[test]
 fn a_prompt_that_is_cut_is_cut_at_whole_tiles_and_nothing_small_comes_behind_it() {
     let mut bench = Bench::new(limits(3, 150, 300));
     let (a, b) = (text(1, 170), text(2, 100));
