@@ -63,7 +63,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="benches/peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("models/smollm2-135m-instruct.gguf"))
     parser.add_argument("--shape", choices=shapes.SHAPES, help="instead of --model: random weights of this shape, on the rows that suit it")
-    parser.add_argument("--sequences", type=int, default=16, help="sequences at a time; rows with more are left out")
+    parser.add_argument("--sequences", type=int, default=16, help="sequences at a time; rows that need more are left out")
     parser.add_argument("--histories", type=int, nargs="+", default=[4000, 7900], help="tokens of the prompts of the row `long`")
     parser.add_argument("--llamero", default="target/release/llamero")
     parser.add_argument("--llama-server")
@@ -77,7 +77,7 @@ def arguments():
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     parser.add_argument("--show", nargs="+", type=Path, metavar="JSON", help="measure nothing, print these results as one")
     args = parser.parse_args()
-    if args.shape:
+    if args.shape and not args.show:
         args.model = shapes.path(args.shape)
     args.rows = args.rows or (contenders.SHAPE_ROWS if args.shape else contenders.ROWS)
     return args

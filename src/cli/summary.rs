@@ -43,7 +43,9 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         rows.push(("swap space", format!("up to {bytes} of memory more for cached prompts{kept}")));
     }
     rows.push(("compute", format!("{}, {}{} threads", model.device, if model.threads_adapt { "up to " } else { "" }, model.threads)));
-    rows.extend(model.generation().and_then(|generation| generation.calibration.as_ref()).map(|found| ("measured", measured(found))));
+    rows.extend(
+        model.generation().and_then(|generation| generation.calibration.as_ref()).and_then(measured).map(|found| ("measured", found)),
+    );
     rows.extend([
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
         ("auth", auth(config)),
@@ -85,17 +87,15 @@ fn context(config: &ServeConfig, model: &ModelInfo) -> String {
     format!("{length} tokens per sequence, trained for {trained}{beyond}")
 }
 
-/// What was measured of the model on this machine.
-fn measured(found: &CalibrationInfo) -> String {
-    let attention = found
-        .flash_percent
-        .map_or_else(String::new, |percent| format!("flash attention (--flash-attn on) has {percent} % of the speed of plain; "));
-    let rows = if found.tile > 1 {
-        format!("prompts are cut at multiples of {} tokens", found.tile)
-    } else {
-        "prompts are cut anywhere".to_owned()
-    };
-    attention + &rows
+/// What was measured of the model on this machine; `None` if that was nothing.
+fn measured(found: &CalibrationInfo) -> Option<String> {
+    let attention = found.flash_percent.map(|percent| format!("flash attention (--flash-attn on) has {percent} % of the speed of plain"));
+    let rows = found.tile.map(|tile| match tile {
+        1 => "prompts are cut anywhere".to_owned(),
+        tile => format!("prompts are cut at multiples of {tile} tokens"),
+    });
+    let parts: Vec<String> = attention.into_iter().chain(rows).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn kv_cache(generation: &GenerationInfo) -> String {
@@ -223,7 +223,7 @@ mod tests {
                 kv_window: None,
                 kv_type: KvType::F16,
                 swap_bytes: 1_600_000_000,
-                calibration: Some(CalibrationInfo { flash_percent: Some(123), tile: 1 }),
+                calibration: Some(CalibrationInfo { flash_percent: Some(123), tile: Some(1) }),
             }),
         }
     }

@@ -93,7 +93,7 @@ const NO_CALIBRATION: OptionSpec = OptionSpec::new(
     "no_calibration",
     Kind::Switch,
     "false",
-    "Measure nothing when a model is loaded. By default the first start of a model takes up to 2 s to measure what depends on the machine, and keeps it in the user's cache folder.",
+    "Measure nothing when a model is loaded. By default the first start of a model takes some seconds more to measure what depends on the machine, and keeps it in the user's cache folder.",
 );
 const SWA_FULL: OptionSpec = OptionSpec::new(
     "swa_full",

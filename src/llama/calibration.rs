@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step},
-    protocol::{CalibrationInfo, EngineOptions, FlashAttention, LoadError, SequenceId, Token},
+    protocol::{CalibrationInfo, EngineOptions, FlashAttention, KvType, LoadError, SequenceId, Token},
 };
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ const CASES: [(u32, u32, u32); 6] = [(1, 1, 150), (4, 1, 150), (4, 1, 900), (1, 
 /// `ggml-cpu/common.h`). With fewer it takes one row at a time: 32 rows take twice as long as with plain attention.
 const FLASH_TILE: u32 = 64;
 /// Largest number of cells of a sequence. More are as far apart for the caches of a processor, and take address space.
-const MOST_ALLOCATED: u32 = 8192;
+const MOST_ALLOCATED: u32 = 2048;
 /// Largest time of one case with both ways of attention, unless two runs of each take longer.
 const CASE_TIME: Duration = Duration::from_millis(150);
 /// Largest number of runs of a case. The shortest counts: nothing makes a run faster than it is.
@@ -38,6 +38,8 @@ const TILE: u32 = UNMEASURED_TILE;
 const CUT_ROWS: u32 = 40;
 /// Number of times that 40 rows must take longer than 32 to be a sign of tiles: halfway between 1.25 and 2.
 const TILED: f64 = 1.6;
+/// Number of measurements of both numbers of rows, of which the shortest counts, unless they take too long.
+const TURNS: u32 = 3;
 /// Largest time of the measurement with the model, approximately; more is not worth what it finds.
 const MODEL_SECONDS: f64 = 2.0;
 /// Approximate time of 72 rows in two steps, in times of one row: rows that are computed together read the weights
@@ -76,13 +78,14 @@ impl Calibration {
 
     /// Number of rows that the processor computes together with this model and attention; `None` if nothing is to be
     /// measured. `model` names the model's shape. Needs an empty runner and leaves it empty.
-    pub(super) fn tile(&self, runner: &mut dyn ModelRunner, attention: Attention, model: &str, token: Token) -> Option<u32> {
+    pub(super) fn tile(&self, runner: &mut dyn ModelRunner, plan: &Plan, model: &str, token: Token) -> Option<u32> {
         let notes = self.notes.as_ref()?;
-        Some(if attention == Attention::Blocks { FLASH_TILE } else { tile(notes, runner, model, token) })
+        let is_tiled = plan.attention == Attention::Blocks && plan.kv_type == KvType::F16;
+        if is_tiled { Some(FLASH_TILE) } else { tile(notes, runner, model, token) }
     }
 
     /// What was found, for people; `None` if nothing was to be measured.
-    pub(super) fn info(&self, tile: u32) -> Option<CalibrationInfo> {
+    pub(super) fn info(&self, tile: Option<u32>) -> Option<CalibrationInfo> {
         self.notes.as_ref()?;
         // The cast saturates.
         let flash_percent = self.flash_gain.map(|gain| (100.0 * gain).round() as u32);
@@ -151,26 +154,33 @@ pub(super) fn attention_times(sizes: &[AttentionSize], threads: u32) -> Option<V
         .collect()
 }
 
-/// [`Calibration::tile`] with plain attention, from the times of steps.
-fn tile(notes: &TimeNotes, runner: &mut dyn ModelRunner, model: &str, token: Token) -> u32 {
+/// [`Calibration::tile`] from the times of steps; `None` if they would take too long, or the runner has no room for
+/// them.
+fn tile(notes: &TimeNotes, runner: &mut dyn ModelRunner, model: &str, token: Token) -> Option<u32> {
     let key = format!("rows {model}");
     let measured = notes.get(&key).filter(|seconds| seconds.len() == 2).or_else(|| {
         if MODEL_ROWS * row_seconds(runner, 1, token)? > MODEL_SECONDS {
             return None;
         }
-        let seconds = [row_seconds(runner, TILE, token)?, row_seconds(runner, CUT_ROWS, token)?];
+        let mut seconds = [f64::INFINITY; 2];
+        // In turns, so that another program's use of the cores meets both.
+        for _ in 0..TURNS {
+            for (seconds, rows) in seconds.iter_mut().zip([TILE, CUT_ROWS]) {
+                *seconds = seconds.min(row_seconds(runner, rows, token)?);
+            }
+            if seconds.iter().sum::<f64>() > MODEL_SECONDS / 4.0 {
+                break;
+            }
+        }
         notes.put(&key, &seconds);
         Some(seconds.to_vec())
     });
-    tile_by(measured.as_deref())
+    measured.map(|seconds| tile_by([seconds[0], seconds[1]]))
 }
 
 /// The tile by the times of 32 and of 40 rows.
-fn tile_by(measured: Option<&[f64]>) -> u32 {
-    match measured {
-        Some([whole, cut]) if *cut < TILED * *whole => 1,
-        _ => TILE,
-    }
+fn tile_by([whole, cut]: [f64; 2]) -> u32 {
+    if cut < TILED * whole { 1 } else { TILE }
 }
 
 /// Seconds of a step with `rows` rows of one prompt: the shorter of two, unless one takes too long. `None` if the
@@ -239,8 +249,7 @@ mod tests {
         let notes = TimeNotes::in_folder(folder.path(), "machine");
         for (cut, expected) in [(1.25, 1), (1.9, 32)] {
             notes.put("rows m", &[1.0, cut]);
-            assert_eq!(tile_by(notes.get("rows m").as_deref()), expected, "{cut}");
+            assert_eq!(notes.get("rows m").map(|seconds| tile_by([seconds[0], seconds[1]])), Some(expected), "{cut}");
         }
-        assert_eq!(tile_by(None), 32, "nothing was measured");
     }
 }

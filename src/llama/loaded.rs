@@ -116,7 +116,7 @@ impl GeneratingModel {
         limits.max_rows = limits.max_rows.min(context.n_batch());
         let mut runner = LlamaRunner::new(context, limits, plan, self.file.on_gpu);
         self.warm_up(&mut runner)?;
-        if let Some(tile) = self.calibration.tile(&mut runner, plan.attention, &self.shape(), self.first_token()) {
+        if let Some(tile) = self.calibration.tile(&mut runner, plan, &self.shape(), self.first_token()) {
             runner.set_tile(tile);
         }
         if let Some(sizes) = measure::state_sizes(&mut runner, self.first_token()) {
@@ -136,7 +136,7 @@ impl GeneratingModel {
             kv_window: (sizes.sliding > 0).then_some(KvWindow { positions: sizes.window, cells: plan.window_cells() }),
             kv_type: plan.kv_type,
             swap_bytes: limits.swap.bytes,
-            calibration: self.calibration.info(limits.tile),
+            calibration: self.calibration.info(runner.measured_tile()),
         };
         self.file.describe(limits.max_rows, ModelKind::Generates(generation))
     }

@@ -5,10 +5,11 @@
 use super::{
     calibration::{attention_times, row_seconds, sizes},
     loaded::GeneratingModel,
+    runner::LlamaRunner,
 };
 use crate::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step},
-    protocol::{LoadError, SequenceId, Token},
+    protocol::{SequenceId, Token},
 };
 use std::time::Instant;
 
@@ -22,7 +23,8 @@ const STEPS: u32 = 8;
 /// See the module. Times are the shortest of several, in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measurements {
-    /// Attention at several sizes; empty on a GPU, or if the model has no attention of the usual kind.
+    /// Attention at several sizes; empty on a GPU, with quantized cells, or if the model has no attention of the
+    /// usual kind.
     pub attention: Vec<AttentionMeasurement>,
     /// Number of rows of one prompt in a step, and the time of the step.
     pub chunks: Vec<(u32, f64)>,
@@ -46,11 +48,9 @@ pub struct AttentionMeasurement {
 }
 
 impl GeneratingModel {
-    /// Measures the model with its options.
-    ///
-    /// # Errors
-    /// Those of [`Self::runner`].
-    pub fn measurements(&self) -> Result<Measurements, LoadError> {
+    /// Measures the model with its options. Needs an empty `runner` of it and leaves it empty.
+    #[must_use]
+    pub fn measurements(&self, runner: &mut LlamaRunner<'_>) -> Measurements {
         let plan = &self.file.plan;
         let head = self.calibration.head.filter(|_| !self.file.on_gpu);
         let times = head.and_then(|head| attention_times(&sizes(head, plan.max_model_len), plan.threads)).unwrap_or_default();
@@ -62,11 +62,10 @@ impl GeneratingModel {
             flash: times.blocks,
         });
         let attention = attention.collect();
-        let mut runner = self.runner()?;
         let token = self.first_token();
-        let chunks = CHUNKS.iter().filter_map(|rows| Some((*rows, row_seconds(&mut runner, *rows, token)?))).collect();
-        let decode = SEQUENCES.iter().filter_map(|count| Some((*count, decode_seconds(&mut runner, *count, token)?))).collect();
-        Ok(Measurements { attention, chunks, decode })
+        let chunks = CHUNKS.iter().filter_map(|rows| Some((*rows, row_seconds(runner, *rows, token)?))).collect();
+        let decode = SEQUENCES.iter().filter_map(|count| Some((*count, decode_seconds(runner, *count, token)?))).collect();
+        Measurements { attention, chunks, decode }
     }
 }
 

@@ -50,11 +50,11 @@ pub struct GenerationInfo {
 /// Measurements of this machine, and the choices that rest on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CalibrationInfo {
-    /// The speed of flash attention, percent of plain attention's; `None` if an option says which to
-    /// take.
+    /// The speed of flash attention, percent of plain attention's; `None` if it was not measured.
     pub flash_percent: Option<u32>,
-    /// Number of rows that kernels compute together; 1 if any number is as good.
-    pub tile: u32,
+    /// Number of rows that kernels compute together; 1 if any number is as good. `None` if it was not measured, because
+    /// the model is too slow for that.
+    pub tile: Option<u32>,
 }
 
 /// Facts by which the gateway validates requests and tells users which model they run.

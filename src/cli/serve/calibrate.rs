@@ -17,8 +17,8 @@ pub(super) fn calibrate(config: &ServeConfig, environment: &Environment) -> anyh
     let runtime = tokio::runtime::Builder::new_current_thread().build().context("the runtime cannot be started")?;
     let found = runtime.block_on(model::find(config.clone(), environment.clone()))?;
     let model = load_generating(&found.options, |_| {})?;
-    let measured = model.measurements()?;
-    let runner = model.runner()?;
+    let mut runner = model.runner()?;
+    let measured = model.measurements(&mut runner);
     let info = model.info(&runner);
     let title = format!("{}, {}, on {}, {} threads, {}", info.name, info.quantization, info.device, info.threads, build_info::ENGINE);
     Ok(format!("{title}\n\n{}\n", tables(&measured)))

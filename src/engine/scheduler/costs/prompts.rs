@@ -12,9 +12,9 @@
 //! Model: `time(decode, prompt) = decode.expected(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed
 //! cost, that of one more graph in the step, which reads all weights once more. Smaller chunks pay this cost more
 //! often for the same prompt and would delay the streams longer, if more evenly. So a step has at least so many
-//! prompt rows that they are computed at 85 % of the largest rate and fill a tile of the kernels, whatever time that
-//! takes. The shape (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more
-//! than early ones.
+//! prompt rows that they are computed at 85 % of the largest rate and fill a tile of the kernels, as long as the time
+//! is within the bound for many that wait. The shape (`fixed`, `per_row`) is learnt slowly and the level quickly:
+//! rows late in a long prompt cost more than early ones.
 
 use super::{
     decode::{DecodeCost, NEW_WEIGHT, PROBE_EVERY},
@@ -43,8 +43,8 @@ const UNNOTICED_SECONDS: f64 = 0.06;
 const MAX_BURST_STEPS: f64 = 19.0;
 /// The same in seconds, for models whose decode steps are short.
 const MAX_BURST_SECONDS: f64 = 0.25;
-/// Longest step of prompt rows alone, or because many wait, seconds, approximately: arrivals and cancellations wait
-/// for its end.
+/// Longest time of prompt rows in a step, seconds, approximately, unless a decode step takes longer: arrivals and
+/// cancellations wait for its end.
 const MAX_STEP_SECONDS: f64 = 2.0;
 
 /// See the module.
@@ -90,17 +90,20 @@ impl PromptBudget {
     /// Number of prompt rows that may join `decode_rows` in a step while `waiting` sequences, ≥ 1, would use some. It
     /// is 0 now and then, for one step.
     pub(super) fn rows(&self, decode_rows: u32, waiting: u32, decode: &DecodeCost) -> u32 {
-        let room = self.max_rows.saturating_sub(decode_rows);
-        if decode_rows == 0 {
-            return self.added.fit(0.0).map_or(room, |(_, per_row)| room.min((MAX_STEP_SECONDS / per_row).max(MIN_ROWS) as u32));
-        }
         let probe_after = match decode.is_empty() {
             true => 1,
             false if !decode.knows(decode_rows) => PROBE_NEW_AFTER,
             false => PROBE_EVERY,
         };
-        if self.mixed_in_a_row >= probe_after {
-            return 0;
+        let probes = decode_rows > 0 && self.mixed_in_a_row >= probe_after;
+        if probes { 0 } else { self.usual_rows(decode_rows, waiting, decode) }
+    }
+
+    /// As [`Self::rows`], for every step but those without prompt rows.
+    fn usual_rows(&self, decode_rows: u32, waiting: u32, decode: &DecodeCost) -> u32 {
+        let room = self.max_rows.saturating_sub(decode_rows);
+        if decode_rows == 0 {
+            return self.added.fit(0.0).map_or(room, |(_, per_row)| room.min((MAX_STEP_SECONDS / per_row).max(MIN_ROWS) as u32));
         }
         let (Some(decode_seconds), Some((fixed, per_row))) = (decode.expected(decode_rows), self.added_beside(decode)) else {
             return START_ROWS.min(room);
@@ -110,7 +113,8 @@ impl PromptBudget {
         let (allowed, least) = match self.target {
             Some(target) => ((target - decode_seconds).max(0.0), seconds_at(LEAST_RATE_IN_TARGET)),
             None => {
-                let usual = (self.extra * decode_seconds).max(UNNOTICED_SECONDS - decode.at_most(decode_rows));
+                let usual = (self.extra * decode_seconds).min(MAX_STEP_SECONDS.max(decode_seconds));
+                let usual = usual.max(UNNOTICED_SECONDS - decode.at_most(decode_rows));
                 let burst = (MAX_BURST_STEPS * decode_seconds).clamp(MAX_BURST_SECONDS, MAX_STEP_SECONDS).max(usual);
                 let whole_tile = f64::from(self.tile) * per_row;
                 ((shares(decode_rows, waiting) * usual).min(burst), seconds_at(LEAST_RATE).max(whole_tile).min(burst))
@@ -130,7 +134,7 @@ impl PromptBudget {
         let decode_seconds = if decode_rows == 0 { 0.0 } else { decode.expected(decode_rows)? };
         let (fixed, per_row) = if decode_rows == 0 { self.added.fit(0.0)? } else { self.added_beside(decode)? };
         let level = if decode_rows == 0 { 1.0 } else { self.level };
-        let per_step = whole_tiles(self.rows(decode_rows, waiting, decode), self.tile).max(1);
+        let per_step = whole_tiles(self.usual_rows(decode_rows, waiting, decode), self.tile).max(1);
         // Far below 2⁵³.
         let (steps, rows) = (rows.div_ceil(per_step.into()) as f64, rows as f64);
         Some(steps * (decode_seconds + level * fixed) + level * rows * per_row)

@@ -185,6 +185,29 @@ fn a_number_of_decode_rows_that_is_new_is_soon_measured_by_itself() {
 }
 
 #[test]
+fn a_forecast_does_not_count_with_the_one_step_without_prompt_rows() {
+    let mut costs = learnt(8.0, 4, 20.0, 30, |rows| 4.0 + 0.5 * rows);
+    let seconds = |costs: &Costs| costs.prompt_seconds(1000, 4, 1).unwrap();
+    let usual = seconds(&costs);
+    while costs.prompt_rows(4, 1) > 0 {
+        costs.observe_rows(&step(4, 100), ms(74.0));
+    }
+
+    assert!((seconds(&costs) / usual - 1.0).abs() < 0.1, "{} and {usual}", seconds(&costs));
+}
+
+#[test]
+fn prompt_rows_take_two_seconds_at_most_where_a_decode_step_is_shorter() {
+    for (decode_ms, expected) in [(500.0, 19..=20), (3000.0, 29..=30)] {
+        let mut costs = learnt(8.0, 4, decode_ms, 30, |rows| 100.0 * rows);
+        costs.observe_rows(&step(4, 80), ms(decode_ms + 8000.0));
+
+        let rows = costs.prompt_rows(4, 1);
+        assert!(expected.contains(&rows), "{rows} rows of 100 ms beside a step of {decode_ms} ms");
+    }
+}
+
+#[test]
 fn a_step_that_nobody_notices_is_allowed_whatever_the_ratio() {
     let rows = learnt(2.0, 1, 5.0, 30, |rows| rows).prompt_rows(1, 1);
 
