@@ -165,11 +165,14 @@ def attack(server, *names):
 
 
 def warm_up(server):
-    """What a server makes when it is first needed and keeps: threads, compilers, and the constraints that were compiled last."""
+    """What a server makes when it is first needed and keeps: threads, compilers, the scratch memory of large graphs, and the
+    constraints that were compiled last."""
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}}
     body = {"model": server.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20, "response_format": schema}
     authorized = {"authorization": f"Bearer {HOSTILE_KEY}"}
     assert server.ask("/v1/chat/completions", body, authorized).status == 200
+    long = {"model": server.model, "prompt": " ".join(f"word {number}" for number in range(150)), "max_tokens": 1}
+    assert server.ask("/v1/completions", long, authorized).status == 200
     assert all(not event.get("problems") for event in attack(server, "keys: explain", "slow", "gone: plainly"))
 
 
