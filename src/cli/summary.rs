@@ -5,10 +5,7 @@ use crate::{
     build_info,
     config::ServeConfig,
     gateway::templates::ChatFacts,
-    protocol::{
-        CalibrationInfo, EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling,
-        RopeScaling,
-    },
+    protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling, RopeScaling},
 };
 use std::net::SocketAddr;
 
@@ -44,7 +41,10 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     }
     rows.push(("compute", format!("{}, {}{} threads", model.device, if model.threads_adapt { "up to " } else { "" }, model.threads)));
     rows.extend(
-        model.generation().and_then(|generation| generation.calibration.as_ref()).and_then(measured).map(|found| ("measured", found)),
+        model
+            .generation()
+            .filter(|generation| generation.tile > 1)
+            .map(|generation| ("prompts", format!("cut at multiples of {} tokens", generation.tile))),
     );
     rows.extend([
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
@@ -85,17 +85,6 @@ fn context(config: &ServeConfig, model: &ModelInfo) -> String {
     let beyond =
         if is_scaled { format!(" and stretched (--rope-scaling {}): texts may lose quality", scaling.name()) } else { String::new() };
     format!("{length} tokens per sequence, trained for {trained}{beyond}")
-}
-
-/// What was measured of the model on this machine; `None` if that was nothing.
-fn measured(found: &CalibrationInfo) -> Option<String> {
-    let attention = found.flash_percent.map(|percent| format!("flash attention (--flash-attn on) has {percent} % of the speed of plain"));
-    let rows = found.tile.map(|tile| match tile {
-        1 => "prompts are cut anywhere".to_owned(),
-        tile => format!("prompts are cut at multiples of {tile} tokens"),
-    });
-    let parts: Vec<String> = attention.into_iter().chain(rows).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn kv_cache(generation: &GenerationInfo) -> String {
@@ -223,7 +212,7 @@ mod tests {
                 kv_window: None,
                 kv_type: KvType::F16,
                 swap_bytes: 1_600_000_000,
-                calibration: Some(CalibrationInfo { flash_percent: Some(123), tile: Some(1) }),
+                tile: 32,
             }),
         }
     }
@@ -257,7 +246,7 @@ llamero {} is ready
   memory     about 1.7 GB of 23 GB available (weights 96 MB, KV 1.5 GB, scratch 90 MB)
   swap space up to 1.6 GB of memory more for cached prompts
   compute    CPU, up to 8 threads
-  measured   flash attention (--flash-attn on) has 123 % of the speed of plain; prompts are cut anywhere
+  prompts    cut at multiples of 32 tokens
   loaded in  1.2 s
   auth       none, this machine only
   API        http://127.0.0.1:8000/v1

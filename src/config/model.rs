@@ -86,14 +86,14 @@ const FLASH_ATTN: OptionSpec = OptionSpec::new(
     "flash_attn",
     Kind::Choice(&["auto", "on", "off"]),
     "auto",
-    "Flash attention, which computes in blocks; auto is on for q8_0 and q4_0 cells, off on a CPU otherwise, and on for GPUs that support it. The summary at the start says how fast it is on this machine.",
+    "Flash attention, which computes in blocks; auto is on for q8_0 and q4_0 cells, off on a CPU otherwise, and on for GPUs that support it.",
 )
 .also(&["-fa"], &["LLAMA_ARG_FLASH_ATTN"]);
 const NO_CALIBRATION: OptionSpec = OptionSpec::new(
     "no_calibration",
     Kind::Switch,
     "false",
-    "Measure nothing when a model is loaded. By default the first start of a model takes some seconds more to measure what depends on the machine, and keeps it in the user's cache folder.",
+    "Measure nothing when a model is loaded. By default the first start of a model takes up to about 2 s more to measure where prompts are best cut on this machine, and keeps the times in the user's cache folder.",
 );
 const SWA_FULL: OptionSpec = OptionSpec::new(
     "swa_full",

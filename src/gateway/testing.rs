@@ -303,7 +303,7 @@ pub(crate) fn model_info() -> ModelInfo {
             kv_window: None,
             kv_type: KvType::F16,
             swap_bytes: 0,
-            calibration: None,
+            tile: 1,
         }),
     }
 }

@@ -27,8 +27,8 @@ pub(super) struct Defaults {
 }
 
 impl CellShape {
-    /// Reads `{architecture}.attention.head_count_kv`, one for all layers or one each, `key_length`, `value_length`
-    /// and the entries that reduce them. The result is an upper bound for hybrid models whose file does not say which
+    /// Reads `{architecture}.attention.head_count_kv`, one for all layers or one each, `key_length`, `value_length` and
+    /// the entries that reduce them. The result is an upper bound for hybrid models whose file does not say which
     /// layers keep a state.
     pub(super) fn read(architecture: &str, metadata: impl Fn(&str) -> Option<String>, defaults: Defaults) -> Self {
         let entry = |name: &str| metadata(&format!("{architecture}.attention.{name}"));

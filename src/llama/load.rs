@@ -6,7 +6,6 @@
 use super::{
     affixes,
     backend::{EXCLUSIVE, backend, load_file},
-    calibration::Calibration,
     cells::{CellShape, Defaults},
     cpu,
     embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
@@ -15,6 +14,7 @@ use super::{
     loaded::{EmbeddingModel, GeneratingModel, LoadedFile, LoadedModel},
     measure,
     memory::{self, Free},
+    notes::TimeNotes,
     plan::{Given, Plan, PlannedWindow},
     raw,
     rope::{Trained, stretched_thousandths},
@@ -67,7 +67,6 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
     let shape = if causal { cells.clone() } else { CellShape::none() };
     let sizes = sizes(&model, shape, if on_gpu { gpu_layers } else { 0 }, tokenizer.vocabulary_size());
-    let mut calibration = Calibration::new(cells.attention(heads, options.kv_cache_dtype), !options.no_calibration && !on_gpu);
     let (plan, embedding, tokenizer) = if let Some(pooling) = pooling {
         if model.is_recurrent() || model.is_hybrid() {
             return Err(LoadError::Unsupported(format!("{architecture} models with a state are not served for embeddings")));
@@ -81,7 +80,6 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         cells.check(options.kv_cache_dtype)?;
         let (cell_bytes, kv_budget_bytes) = (cells.bytes(options.kv_cache_dtype), memory::kv_budget_bytes(on_gpu));
         let given = Given { trained, cores, on_gpu, heads, cell_bytes, window: None, kv_budget_bytes };
-        calibration.compare_attention(options, given)?;
         let has_room = |plan: &Plan| has_room(plan, &sizes, before);
         let plan = plan_generating(options, given, has_room, |plan| {
             let token = tokenizer.bos().unwrap_or(Token(0));
@@ -105,7 +103,10 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         Some((plan, affixes)) => LoadedModel::Embeds(EmbeddingModel { file, plan, affixes }),
         None => {
             let swap_bytes = options.swap_space_bytes.unwrap_or_else(memory::swap_bytes);
-            LoadedModel::Generates(GeneratingModel { file, swap_bytes, calibration })
+            let head = if on_gpu { None } else { cells.attention(heads, options.kv_cache_dtype) };
+            let measures = !options.no_calibration && !on_gpu;
+            let notes = measures.then(|| TimeNotes::of_user(&cpu::description(&raw::system_info())));
+            LoadedModel::Generates(GeneratingModel { file, swap_bytes, head, notes })
         }
     })
 }

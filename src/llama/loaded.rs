@@ -5,13 +5,14 @@
 use super::{
     affixes::SpecialTokenAffixes,
     backend::{EXCLUSIVE, backend, backend_error, device},
-    calibration::Calibration,
+    calibration::{self, FLASH_TILE},
     context::context_params,
     embed_plan::EmbedPlan,
     embedder::LlamaEmbedder,
     log, measure,
-    plan::Plan,
-    raw,
+    notes::TimeNotes,
+    plan::{Attention, Plan},
+    raw::{self, attention::AttentionSize},
     runner::LlamaRunner,
     suitability::architecture,
     tokenizer::LlamaTokenizer,
@@ -22,7 +23,7 @@ use crate::{
         runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
     },
     protocol::{
-        EmbeddingInfo, FimTokens, GenerationInfo, KvWindow, LoadError, MemoryNeed, ModelInfo, ModelKind, Pooling, SequenceId, Token,
+        EmbeddingInfo, FimTokens, GenerationInfo, KvType, KvWindow, LoadError, MemoryNeed, ModelInfo, ModelKind, Pooling, SequenceId, Token,
     },
 };
 use llama_cpp_2::{
@@ -52,8 +53,10 @@ pub struct GeneratingModel {
     pub(super) file: LoadedFile,
     /// Host memory for parked KV of slots, bytes.
     pub(super) swap_bytes: u64,
-    /// What is measured of the model on this machine.
-    pub(super) calibration: Calibration,
+    /// The sizes of the model's attention on a CPU; `None` if it is of another kind or on a GPU.
+    pub(super) head: Option<AttentionSize>,
+    /// Times of earlier starts; `None` if nothing is to be measured.
+    pub(super) notes: Option<TimeNotes>,
 }
 
 /// A model in memory that embeds texts.
@@ -116,7 +119,7 @@ impl GeneratingModel {
         limits.max_rows = limits.max_rows.min(context.n_batch());
         let mut runner = LlamaRunner::new(context, limits, plan, self.file.on_gpu);
         self.warm_up(&mut runner)?;
-        if let Some(tile) = self.calibration.tile(&mut runner, plan, &self.shape(), self.first_token()) {
+        if let Some(tile) = self.tile(&mut runner) {
             runner.set_tile(tile);
         }
         if let Some(sizes) = measure::state_sizes(&mut runner, self.first_token()) {
@@ -136,9 +139,21 @@ impl GeneratingModel {
             kv_window: (sizes.sliding > 0).then_some(KvWindow { positions: sizes.window, cells: plan.window_cells() }),
             kv_type: plan.kv_type,
             swap_bytes: limits.swap.bytes,
-            calibration: self.calibration.info(runner.measured_tile()),
+            tile: limits.tile,
         };
         self.file.describe(limits.max_rows, ModelKind::Generates(generation))
+    }
+
+    /// Number of rows that the processor computes together with this model: known, or measured with the empty `runner`.
+    fn tile(&self, runner: &mut LlamaRunner<'_>) -> Option<u32> {
+        let plan = &self.file.plan;
+        if self.file.on_gpu {
+            return None;
+        }
+        if plan.attention == Attention::Blocks && plan.kv_type == KvType::F16 {
+            return Some(FLASH_TILE);
+        }
+        calibration::tile(self.notes.as_ref()?, runner, &self.shape(), self.first_token())
     }
 
     /// A text that names everything on which the time of rows depends, apart from the machine.

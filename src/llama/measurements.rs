@@ -1,18 +1,31 @@
-//! All that is measured of a model on this machine, for a person to read: attention, chunks of prompts, decode steps.
+//! Tables for a person to read: the time of attention, of chunks of prompts and of decode steps, with a model on this
+//! machine.
 //!
-//! Takes seconds to minutes. A start measures the part of it that it needs (`calibration`).
+//! Takes seconds to minutes, and decides nothing. Flash attention is not chosen by it, because its logits depend on
+//! the number of threads, which changes while a server runs.
 
 use super::{
-    calibration::{attention_times, row_seconds, sizes},
+    calibration::{FLASH_TILE, row_seconds},
     loaded::GeneratingModel,
+    plan::CELLS_PER_BLOCK,
+    raw::attention::{AttentionGraph, AttentionSize},
     runner::LlamaRunner,
 };
 use crate::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step},
     protocol::{SequenceId, Token},
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+/// Sizes at which both ways are compared: sequences, rows of each, positions of each. They are those of streams with
+/// short and long histories, and of chunks of prompts in whole tiles.
+const CASES: [(u32, u32, u32); 6] = [(1, 1, 150), (4, 1, 150), (4, 1, 900), (1, 1, 2000), (1, FLASH_TILE, 900), (1, 128, 400)];
+/// Largest number of cells of a sequence. More are as far apart for the caches of a processor, and take address space.
+const MOST_ALLOCATED: u32 = 2048;
+/// Largest time of one case with both ways of attention, unless two runs of each take longer.
+const CASE_TIME: Duration = Duration::from_millis(150);
+/// Largest number of runs of a case. The shortest counts: nothing makes a run faster than it is.
+const MOST_RUNS: u32 = 200;
 /// Numbers of rows of one prompt that are measured.
 const CHUNKS: [u32; 13] = [1, 2, 4, 8, 16, 24, 32, 33, 40, 48, 64, 128, 256];
 /// Numbers of sequences of decode steps that are measured.
@@ -52,21 +65,55 @@ impl GeneratingModel {
     #[must_use]
     pub fn measurements(&self, runner: &mut LlamaRunner<'_>) -> Measurements {
         let plan = &self.file.plan;
-        let head = self.calibration.head.filter(|_| !self.file.on_gpu);
-        let times = head.and_then(|head| attention_times(&sizes(head, plan.max_model_len), plan.threads)).unwrap_or_default();
-        let attention = times.into_iter().map(|times| AttentionMeasurement {
-            sequences: times.size.sequences,
-            rows: times.size.rows,
-            positions: times.size.positions,
-            plain: times.plain,
-            flash: times.blocks,
+        let attention = self.head.map_or_else(Vec::new, |head| {
+            attention_times(&sizes(head, plan.max_model_len), plan.threads).unwrap_or_else(|| {
+                tracing::warn!("attention cannot be measured: ggml has no memory for it, or failed");
+                Vec::new()
+            })
         });
-        let attention = attention.collect();
         let token = self.first_token();
         let chunks = CHUNKS.iter().filter_map(|rows| Some((*rows, row_seconds(runner, *rows, token)?))).collect();
         let decode = SEQUENCES.iter().filter_map(|count| Some((*count, decode_seconds(runner, *count, token)?))).collect();
         Measurements { attention, chunks, decode }
     }
+}
+
+/// The sizes to compare, with the heads of `head`, where contexts have up to `max_len` positions.
+fn sizes(head: AttentionSize, max_len: u32) -> Vec<AttentionSize> {
+    let max_len = max_len.max(1);
+    let allocated = max_len.min(MOST_ALLOCATED).next_multiple_of(CELLS_PER_BLOCK);
+    let sized = |sequences, rows, positions: u32| {
+        let positions = positions.min(max_len);
+        AttentionSize { sequences, rows, positions, cells: positions.next_multiple_of(CELLS_PER_BLOCK), allocated, ..head }
+    };
+    let cases = CASES.map(|(sequences, rows, positions)| sized(sequences, rows, positions));
+    cases.into_iter().filter(|size| size.rows <= max_len).collect()
+}
+
+/// Measures both ways of attention at these sizes. `None` if ggml failed.
+fn attention_times(sizes: &[AttentionSize], threads: u32) -> Option<Vec<AttentionMeasurement>> {
+    sizes
+        .iter()
+        .map(|size| {
+            let mut graphs = [AttentionGraph::new(*size, false, threads)?, AttentionGraph::new(*size, true, threads)?];
+            let mut shortest = [Duration::MAX; 2];
+            let begun = Instant::now();
+            // In turns, so that another program's use of the cores meets both.
+            for run in 0..=MOST_RUNS {
+                for (graph, shortest) in graphs.iter_mut().zip(&mut shortest) {
+                    let elapsed = graph.run()?;
+                    // The first run maps the memory.
+                    *shortest = if run == 0 { *shortest } else { elapsed.min(*shortest) };
+                }
+                if run > 1 && begun.elapsed() > CASE_TIME {
+                    break;
+                }
+            }
+            let [plain, flash] = shortest.map(|time| time.as_secs_f64().max(1e-9));
+            let AttentionSize { sequences, rows, positions, .. } = *size;
+            Some(AttentionMeasurement { sequences, rows, positions, plain, flash })
+        })
+        .collect()
 }
 
 /// Seconds of a decode step of `sequences` sequences at their first positions. `None` if the runner has no room for
@@ -86,4 +133,37 @@ fn decode_seconds(runner: &mut dyn ModelRunner, sequences: u32, token: Token) ->
     }
     let kv = slots().map(|slot| KvOp::Truncate { slot, keep: 0 }).collect();
     runner.execute(&Step { kv, rows: Vec::new() }).ok().map(|()| shortest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: AttentionSize = AttentionSize {
+        heads: 4,
+        kv_heads: 2,
+        key: 64,
+        value: 64,
+        bf16: false,
+        sequences: 1,
+        rows: 1,
+        positions: 1,
+        cells: 256,
+        allocated: 256,
+    };
+
+    #[test]
+    fn sizes_to_compare_fit_into_the_context() {
+        assert!(sizes(HEAD, 32_768).iter().any(|size| size.positions == 2000));
+        let short: Vec<u32> = sizes(HEAD, 40).iter().map(|size| size.cells.max(size.positions)).collect();
+        assert_eq!(short, [256; 4], "chunks of 64 rows are longer than the context");
+    }
+
+    #[test]
+    fn both_ways_of_attention_are_measured_at_each_size() {
+        let times = attention_times(&sizes(HEAD, 40), 1).unwrap();
+
+        assert_eq!(times.len(), 4);
+        assert!(times.iter().all(|times| times.plain > 0.0 && times.flash > 0.0 && times.positions == 40), "{times:?}");
+    }
 }

@@ -5,11 +5,11 @@
 //! exception, a signal) ends the process, so everything that comes from a request is checked before a call.
 //!
 //! Reading order: `backend` (llama.cpp as a whole), `files` (the paths to open), `load` (file → [`LoadedModel`]) and
-//! `loaded`, `plan` (sizes) and `context`, `calibration` (what is fastest here) with `notes` and `measurements`,
-//! `measure` (bytes of cells), `cells`, `memory` and `fit` (whether they fit), `suitability` (refused models),
-//! `runner` (steps) with `threads` (their number) and `neighbours`, `embed_plan`, `affixes` and `embedder` for models
-//! that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (whether it was built for this
-//! processor), `heap` (freed memory), `log`, `raw`.
+//! `loaded`, `plan` (sizes) and `context`, `calibration` (whether rows come in tiles) with `notes`, `measurements`
+//! (tables for people), `measure` (bytes of cells), `cells`, `memory` and `fit` (whether they fit), `suitability`
+//! (refused models), `runner` (steps) with `threads` (their number) and `neighbours`, `embed_plan`, `affixes` and
+//! `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (whether it was
+//! built for this processor), `heap` (freed memory), `log`, `raw`.
 
 mod affixes;
 mod backend;

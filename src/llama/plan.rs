@@ -1,7 +1,7 @@
 //! The sizes of a context, decided before llama.cpp opens it: pure arithmetic on the options and the model.
 
-// Import circle: the choice of sequences (`sequences`) is a part of the plan, and reads the facts that the plan is
-// made from.
+// Import circle: the choice of sequences (`sequences`) is a part of the plan, and reads the facts that the plan is made
+// from.
 use super::{
     rope::{self, Rope, unsupported},
     sequences::{self, Sequences},
@@ -192,9 +192,9 @@ impl Plan {
     }
 }
 
-/// True if cells that a window has passed are reused: if that saves any, and slots have cells of their own. In one
-/// pool llama.cpp relies on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied prefixes
-/// belong to several.
+/// True if cells that a window has passed are reused: if that saves any, and slots have cells of their own. In one pool
+/// llama.cpp relies on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied prefixes belong to
+/// several.
 pub(super) fn slides(options: &EngineOptions, window: PlannedWindow, max_model_len: u32, rows_per_graph: u32) -> bool {
     !options.swa_full && options.kv_layout == KvLayout::Split && window_cells(window, rows_per_graph) < max_model_len
 }
@@ -206,9 +206,9 @@ pub(super) fn window_cells(window: PlannedWindow, rows_per_graph: u32) -> u32 {
 
 /// Chooses the way of attention. On a CPU it is plain attention. With ggml's fused kernel logits depend on the number
 /// of threads, and it takes one row at a time unless a graph has 64 of one sequence (`GGML_FA_TILE_Q` in
-/// `ggml-cpu/common.h`). With AMX it decodes 1.3 to 3 times slower; elsewhere it may be faster (`calibration`). For
-/// quantized cells llama.cpp has only the fused kernel; over q8_0 it decodes as fast as plain attention over f16 at
-/// 200 positions, and 0.8 to 0.9 times as fast at 2,000.
+/// `ggml-cpu/common.h`). With AMX it decodes 1.3 to 3 times slower; elsewhere it may be faster (`--calibrate-only`).
+/// For quantized cells llama.cpp has only the fused kernel; over q8_0 it decodes as fast as plain attention over f16
+/// at 200 positions, and 0.8 to 0.9 times as fast at 2,000.
 ///
 /// # Errors
 /// `Unsupported`, with the option to change.

@@ -35,8 +35,6 @@ pub struct LlamaRunner<'m> {
     context: LlamaContext<'m>,
     batch: LlamaBatch<'static>,
     limits: Limits,
-    /// `Limits::tile` if it was measured.
-    measured_tile: Option<u32>,
     copying: Copying,
     threads: RunningThreads,
     /// The value of [`ModelRunner::idle_threads`].
@@ -101,7 +99,6 @@ impl<'m> LlamaRunner<'m> {
             context,
             batch: LlamaBatch::new(limits.max_rows as usize, 1),
             limits,
-            measured_tile: None,
             copying,
             threads: RunningThreads {
                 now: plan.threads,
@@ -133,15 +130,9 @@ impl<'m> LlamaRunner<'m> {
         raw::window(&self.context)
     }
 
-    /// Sets the number of rows that kernels compute together, as it was measured.
+    /// Sets the number of rows that kernels compute together.
     pub(super) fn set_tile(&mut self, tile: u32) {
         self.limits.tile = tile;
-        self.measured_tile = Some(tile);
-    }
-
-    /// The number that [`Self::set_tile`] set.
-    pub(super) fn measured_tile(&self) -> Option<u32> {
-        self.measured_tile
     }
 
     /// Sets the size of saved states, and allows `bytes` of them to be parked.

@@ -9,14 +9,13 @@ use std::path::PathBuf;
 pub struct EngineOptions {
     /// The GGUF file.
     pub model_path: PathBuf,
-    /// The model's files, first part first, as the server opened them. If empty, whatever is at `model_path` is
-    /// loaded.
+    /// The model's files, first part first, as the server opened them. If empty, whatever is at `model_path` is loaded.
     pub model_files: Vec<OpenedFile>,
     /// Longest prompt + completion, tokens (vLLM `--max-model-len`). Default: the model's training context, at most
     /// 32,768, and less if the KV cells would take too much memory.
     pub max_model_len: Option<u32>,
-    /// Largest number of sequences in one step, 1–256 (vLLM `--max-num-seqs`). Default: as many as have room in
-    /// memory, at most [`DEFAULT_MAX_NUM_SEQS`].
+    /// Largest number of sequences in one step, 1–256 (vLLM `--max-num-seqs`). Default: as many as have room in memory,
+    /// at most [`DEFAULT_MAX_NUM_SEQS`].
     pub max_num_seqs: Option<u32>,
     /// The way in which positions beyond the training context are computed.
     pub rope_scaling: RopeScaling,
@@ -39,21 +38,20 @@ pub struct EngineOptions {
     pub kv_cache_dtype: KvType,
     /// Use of flash attention, which computes attention in blocks (llama-server `--flash-attn`).
     pub flash_attn: FlashAttention,
-    /// True if nothing is measured at the load: what the machine decides then takes its usual value.
+    /// True if nothing is measured at the load.
     pub no_calibration: bool,
     /// True if layers with a sliding window keep the cells of positions that have left it (llama-server `--swa-full`).
     pub swa_full: bool,
-    /// Host memory for KV that has no room in a slot, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth
-    /// of the machine's memory, at most 4 GiB.
+    /// Host memory for KV that has no room in a slot, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of
+    /// the machine's memory, at most 4 GiB.
     pub swap_space_bytes: Option<u64>,
     /// The folder that keeps a copy of that host memory for the next start.
     pub prefix_cache: Option<PrefixCacheFolder>,
     /// Longest time of a step with rows of a prompt, in times of a pure decode step, ≥ 1 (bounds the ITL that prompts
-    /// cause). Where several wait, prompt rows may add more, up to 19 decode steps or 250 ms. A step of 60 ms is
-    /// never too long, and a chunk is never so small that its rows are computed slowly.
+    /// cause). Where several wait, prompt rows may add more, up to 19 decode steps or 250 ms. A step of 60 ms is never
+    /// too long, and a chunk is never so small that its rows are computed slowly.
     pub prefill_step_ratio: f32,
-    /// Longest time of a step with decode rows and prompt rows, ms, ≥ 1, however many prompts wait. Replaces the
-    /// ratio.
+    /// Longest time of a step with decode rows and prompt rows, ms, ≥ 1, however many prompts wait. Replaces the ratio.
     pub target_itl_ms: Option<u32>,
     /// The GGUF file of a smaller model with the same vocabulary that guesses ahead (llama.cpp `--model-draft`).
     /// `None`: guesses come from the text itself.
@@ -144,8 +142,8 @@ pub enum KvLayout {
     Unified,
 }
 
-/// The storage type of the numbers of keys and values. Quantized types need flash attention: without it llama.cpp
-/// keeps values transposed, and a block of quantized numbers cannot be transposed.
+/// The storage type of the numbers of keys and values. Quantized types need flash attention: without it llama.cpp keeps
+/// values transposed, and a block of quantized numbers cannot be transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KvType {

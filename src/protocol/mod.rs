@@ -30,6 +30,6 @@ pub use event::{
 pub use forecast::{Forecast, Prospect};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use message::{Asked, FromEngine, PROTOCOL_VERSION, ToEngine};
-pub use model_info::{CalibrationInfo, FimTokens, GenerationInfo, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind};
+pub use model_info::{FimTokens, GenerationInfo, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind};
 pub use request::{Dry, SamplingParams, SequenceId, SequenceRequest, Token};
 pub use stats::{EngineGauges, EngineStats, EngineTotals};

@@ -18,8 +18,7 @@ pub struct FimTokens {
     pub file: Option<Token>,
 }
 
-/// The kind of a model. It is only one of these: llama.cpp sets the pooling for a whole context, and an engine has
-/// one.
+/// The kind of a model. It is only one of these: llama.cpp sets the pooling for a whole context, and an engine has one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ModelKind {
     /// The model generates text.
@@ -43,18 +42,8 @@ pub struct GenerationInfo {
     pub kv_type: KvType,
     /// Host memory that cached prompts may take beside `ModelInfo::memory`, bytes.
     pub swap_bytes: u64,
-    /// What was measured of the model on this machine; `None` if nothing was to be measured.
-    pub calibration: Option<CalibrationInfo>,
-}
-
-/// Measurements of this machine, and the choices that rest on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CalibrationInfo {
-    /// The speed of flash attention, percent of plain attention's; `None` if it was not measured.
-    pub flash_percent: Option<u32>,
-    /// Number of rows that kernels compute together; 1 if any number is as good. `None` if it was not measured, because
-    /// the model is too slow for that.
-    pub tile: Option<u32>,
+    /// A prompt that is computed in parts is cut at multiples of this number of tokens, ≥ 1.
+    pub tile: u32,
 }
 
 /// Facts by which the gateway validates requests and tells users which model they run.

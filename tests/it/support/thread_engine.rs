@@ -281,7 +281,7 @@ pub(crate) fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
             kv_window: None,
             kv_type: options.kv_cache_dtype,
             swap_bytes: 0,
-            calibration: None,
+            tile: 1,
         }),
     }
 }

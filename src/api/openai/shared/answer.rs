@@ -175,7 +175,7 @@ mod tests {
                 kv_window: None,
                 kv_type: KvType::F16,
                 swap_bytes: 0,
-                calibration: None,
+                tile: 1,
             }),
         }
     }

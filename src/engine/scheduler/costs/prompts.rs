@@ -90,10 +90,12 @@ impl PromptBudget {
     /// Number of prompt rows that may join `decode_rows` in a step while `waiting` sequences, ≥ 1, would use some. It
     /// is 0 now and then, for one step.
     pub(super) fn rows(&self, decode_rows: u32, waiting: u32, decode: &DecodeCost) -> u32 {
-        let probe_after = match decode.is_empty() {
-            true => 1,
-            false if !decode.knows(decode_rows) => PROBE_NEW_AFTER,
-            false => PROBE_EVERY,
+        let probe_after = if decode.is_empty() {
+            1
+        } else if decode.knows(decode_rows) {
+            PROBE_EVERY
+        } else {
+            PROBE_NEW_AFTER
         };
         let probes = decode_rows > 0 && self.mixed_in_a_row >= probe_after;
         if probes { 0 } else { self.usual_rows(decode_rows, waiting, decode) }
