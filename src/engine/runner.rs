@@ -118,6 +118,38 @@ pub struct Row {
     pub sample: bool,
 }
 
+/// The slots of the sequences that have one row each in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeSlots {
+    first: Slot,
+    last: Slot,
+    /// Largest position of their rows.
+    longest: u32,
+}
+
+impl DecodeSlots {
+    /// Those of a step whose rows are grouped by sequence; `None` if no sequence has a single row.
+    #[must_use]
+    pub fn of(rows: &[Row]) -> Option<Self> {
+        let mut single = rows.chunk_by(|a, b| a.slot == b.slot).filter(|rows| rows.len() == 1).map(|rows| rows[0]);
+        let Row { slot, pos, .. } = single.next()?;
+        let slots = Self { first: slot, last: slot, longest: pos };
+        Some(single.fold(slots, |slots, row| Self {
+            first: slots.first.min(row.slot),
+            last: slots.last.max(row.slot),
+            longest: slots.longest.max(row.pos),
+        }))
+    }
+
+    /// True if the last row of a chunk, at `pos` in `slot`, is computed with the decode rows where slots must follow
+    /// each other (`Limits::consecutive_slots`): it then fills a gap between them, and a gap costs one more graph. A
+    /// row later than theirs would have them all attend over more cells.
+    #[must_use]
+    pub fn take(self, slot: Slot, pos: u32) -> bool {
+        self.first < slot && slot < self.last && pos <= self.longest
+    }
+}
+
 /// A change to the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvOp {

@@ -9,17 +9,17 @@ use super::{
     backend::device,
     copies::{Copying, StateSizes, StreamCopies},
     neighbours::Neighbours,
-    plan::{CELLS_PER_BLOCK, Plan},
+    plan::Plan,
     raw,
     threads::Threads,
 };
 use crate::{
-    engine::runner::{Limits, ModelRunner, Parked, ParkedState, Row, Slot, Step, StepError, SwapLimits},
+    engine::runner::{DecodeSlots, Limits, ModelRunner, Parked, ParkedState, Row, Slot, Step, StepError, SwapLimits},
     protocol::KvLayout,
 };
 use llama_cpp_2::{DecodeError, context::LlamaContext, llama_batch::LlamaBatch, token::LlamaToken};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,7 +49,7 @@ pub struct LlamaRunner<'m> {
     format: String,
     /// The place of the logits of each row of the last step; empty unless that step succeeded.
     logits: Vec<Logits>,
-    /// Rows of logits that a second `llama_decode` of the step would have overwritten.
+    /// Rows of logits that a later `llama_decode` of the step would have overwritten.
     kept: Vec<f32>,
 }
 
@@ -192,23 +192,21 @@ impl<'m> LlamaRunner<'m> {
         decoded.map_err(|error| step_error(&error))
     }
 
-    /// Evaluates both parts and records the places of the logits.
-    fn decode_parts(&mut self, rows: &[Row], parts: &[Vec<usize>; 2]) -> Result<(), StepError> {
+    /// Evaluates the parts and records the places of the logits.
+    fn decode_parts(&mut self, rows: &[Row], parts: &[Vec<usize>]) -> Result<(), StepError> {
         self.kept.clear();
         let mut logits = vec![Logits::None; rows.len()];
-        let [first, second] = parts;
-        if !first.is_empty() {
-            self.decode(rows, first)?;
-            for (place, index) in (0..).zip(first).filter(|(_, index)| rows[**index].sample) {
+        let Some((last, earlier)) = parts.split_last() else { return Ok(()) };
+        for part in earlier {
+            self.decode(rows, part)?;
+            for (place, index) in (0..).zip(part).filter(|(_, index)| rows[**index].sample) {
                 logits[*index] = Logits::Kept(self.kept.len() / self.limits.vocabulary_size as usize);
                 self.kept.extend_from_slice(self.context.get_logits_ith(place));
             }
         }
-        if !second.is_empty() {
-            self.decode(rows, second)?;
-            for (place, index) in (0..).zip(second).filter(|(_, index)| rows[**index].sample) {
-                logits[*index] = Logits::InContext(place);
-            }
+        self.decode(rows, last)?;
+        for (place, index) in (0..).zip(last).filter(|(_, index)| rows[**index].sample) {
+            logits[*index] = Logits::InContext(place);
         }
         self.logits = logits;
         Ok(())
@@ -282,7 +280,7 @@ impl ModelRunner for LlamaRunner<'_> {
         }
         let held = self.check(&step.rows)?;
         let together = matches!(self.copying, Copying::Mark) || !self.limits.can_truncate;
-        let parts = if together { [Vec::new(), (0..step.rows.len()).collect()] } else { parts(&step.rows) };
+        let parts = if together { vec![(0..step.rows.len()).collect()] } else { parts(&step.rows) };
         self.choose_threads(&step.rows);
         let begun = Instant::now();
         let decoded = self.decode_parts(&step.rows, &parts);
@@ -311,24 +309,32 @@ impl ModelRunner for LlamaRunner<'_> {
     }
 }
 
-/// Splits the rows into two evaluations when each slot has a KV stream: chunks of prompts, then decode rows.
+/// Splits the rows into evaluations when each slot has a KV stream: chunks of prompts, of which those with equally
+/// many rows are one, then decode rows. No part is empty.
 ///
-/// In one batch, llama.cpp would cut the first row off each chunk, put it among the decode rows, and have all of them
-/// attend over as many cells as the longest of them has. Evaluated apart, decode rows attend to their own cells only.
-/// The last row of a chunk that is no longer than the decode rows joins them: it may close a gap between their slots,
-/// which would cost another graph. Decode rows come last because their logits, one row each, then need no copy.
-fn parts(rows: &[Row]) -> [Vec<usize>; 2] {
-    let cells = |row: &Row| row.pos / CELLS_PER_BLOCK;
-    let decoding = rows.chunk_by(|a, b| a.slot == b.slot).filter(|rows| rows.len() == 1);
-    let Some(most_cells) = decoding.map(|rows| cells(&rows[0])).max() else {
-        return [Vec::new(), (0..rows.len()).collect()];
-    };
-    let is_last = |index: usize| rows.get(index + 1).is_none_or(|next| next.slot != rows[index].slot);
-    (0..rows.len()).fold([Vec::new(), Vec::new()], |[mut chunks, mut singles], index| {
-        let part = if is_last(index) && cells(&rows[index]) <= most_cells { &mut singles } else { &mut chunks };
-        part.push(index);
-        [chunks, singles]
-    })
+/// In one batch, llama.cpp would cut chunks of several lengths (`llama_batch_allocr::split_equal`): as many rows as the
+/// shortest of them has from each, then of the rest of each, and decode rows count as chunks of one. It computes as
+/// many graphs that way, but cuts long chunks where tiles are not full, and has all rows of a graph attend over as many
+/// cells as the longest sequence has.
+///
+/// The last row of a chunk may fill a gap between the decode rows ([`DecodeSlots::take`]). These come last because
+/// their logits, one row each, then need no copy.
+fn parts(rows: &[Row]) -> Vec<Vec<usize>> {
+    let decoding = DecodeSlots::of(rows);
+    let (mut chunks, mut singles) = (BTreeMap::<usize, Vec<usize>>::new(), Vec::new());
+    let mut first = 0;
+    for chunk in rows.chunk_by(|a, b| a.slot == b.slot) {
+        let end = first + chunk.len();
+        let last = chunk[chunk.len() - 1];
+        let is_taken = chunk.len() == 1 || decoding.is_some_and(|decoding| decoding.take(last.slot, last.pos));
+        let own = first..end - usize::from(is_taken);
+        singles.extend(own.end..end);
+        if !own.is_empty() {
+            chunks.entry(own.len()).or_default().extend(own);
+        }
+        first = end;
+    }
+    chunks.into_values().chain(Some(singles)).filter(|part| !part.is_empty()).collect()
 }
 
 /// True if times of steps with such rows can be compared. With prompts or drafts each step has another shape.

@@ -9,7 +9,7 @@ use super::{
     in_flight::StepInFlight,
     lengths::{count, position},
 };
-use crate::engine::runner::{Row, Step};
+use crate::engine::runner::{DecodeSlots, Row, Step};
 use crate::protocol::SequenceId;
 
 impl Scheduler {
@@ -103,16 +103,26 @@ impl Scheduler {
         left + for_next
     }
 
-    /// Adds the next rows of a prompt: all, or as many whole tiles of them as the budget has. Returns the rest of the
-    /// budget, which is 0 after a prompt that was cut.
+    /// Adds the next rows of a prompt: all, or as many whole tiles of them as the budget has, and one more if that is
+    /// computed elsewhere. Returns the rest of the budget, which is 0 after a prompt that was cut.
     pub(super) fn plan_chunk(&mut self, id: SequenceId, budget: u32, rows: &mut Vec<Row>) -> u32 {
         if self.left(id) <= budget {
             return budget - self.plan_rows(id, budget, rows);
         }
-        let max_rows = whole_tiles(budget, self.limits.tile);
+        let tiles = whole_tiles(budget, self.limits.tile);
+        let max_rows = (tiles + self.row_beside_decoding(id, tiles, rows)).min(self.limits.max_rows - count(rows.len()));
         let planned = self.plan_rows(id, max_rows, rows);
         // Fewer rows were planned than the budget has, since a prompt with wanted logits has another bound.
         if planned < max_rows { budget - planned } else { 0 }
+    }
+
+    /// 1 if the last of a sequence's next rows is computed with the decode rows and not with the `tiles` rows before
+    /// it, otherwise 0.
+    fn row_beside_decoding(&self, id: SequenceId, tiles: u32, rows: &[Row]) -> u32 {
+        let decoding = DecodeSlots::of(rows).filter(|_| self.limits.consecutive_slots && tiles >= self.limits.tile);
+        let slot = self.sequences[&id].slot();
+        let is_taken = decoding.zip(slot).is_some_and(|(decoding, slot)| decoding.take(slot, self.cache.held(slot) + tiles));
+        u32::from(is_taken)
     }
 
     /// Adds the next rows of a running sequence, up to `max_rows`, and returns their number.

@@ -123,8 +123,8 @@ impl PromptBudget {
             }
         };
         let rows = (allowed / self.level - fixed).max(least) / per_row;
-        // The cast saturates.
-        (rows.max(MIN_ROWS) as u32).min(self.ceiling).min(room)
+        // The division may leave a whole tile just below itself. The cast saturates.
+        ((rows + 1e-3).max(MIN_ROWS) as u32).min(self.ceiling).min(room)
     }
 
     /// Time until `rows` prompt rows of `waiting` sequences, ≥ 1, are computed beside `decode_rows`, seconds. `None`

@@ -219,7 +219,7 @@ fn more_waiting_sequences_get_more_rows_until_a_step_takes_twenty_times_as_long(
     let mut costs = learnt(2.0, 4, 40.0, 30, |rows| 4.0 * rows);
     costs.observe_rows(&step(4, 100), ms(440.0));
 
-    assert_eq!([1, 2, 3, 9, 100].map(|sequences| costs.prompt_rows(4, sequences)), [10, 15, 22, 89, 190]);
+    assert_eq!([1, 2, 3, 9, 100].map(|sequences| costs.prompt_rows(4, sequences)), [10, 15, 22, 90, 190]);
 }
 
 #[test]

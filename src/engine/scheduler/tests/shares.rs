@@ -39,6 +39,23 @@ fn a_prompt_that_is_cut_is_cut_at_whole_tiles_and_nothing_small_comes_behind_it(
 }
 
 #[test]
+fn a_chunk_between_decoding_slots_has_one_row_more_because_its_last_row_is_computed_with_theirs() {
+    let rows_of_chunk = |limits: Limits, decoding_len: u32| {
+        let mut bench = Bench::new(Limits { tile: 4, ..limits });
+        (1..=3).for_each(|id| bench.submit(id.into(), &text(id, decoding_len)));
+        bench.step(&[2]);
+        bench.submit(4, &text(4, 30));
+        let rows = bench.step(&[]).rows;
+        assert_eq!(rows.iter().find(|row| row.seq == SequenceId(4)).map(|row| row.slot), Some(Slot(1)));
+        rows.iter().filter(|row| row.seq == SequenceId(4)).count()
+    };
+
+    assert_eq!(rows_of_chunk(limits(3, 64, 64), 12), 9);
+    assert_eq!(rows_of_chunk(limits(3, 64, 64), 4), 8, "its last row is later than theirs");
+    assert_eq!(rows_of_chunk(Limits { consecutive_slots: false, ..limits(3, 64, 64) }, 12), 8, "gaps cost nothing");
+}
+
+#[test]
 fn a_short_prompt_behind_two_long_ones_waits_for_neither() {
     let mut bench = Bench::new(limits(4, 64, 300));
     let (first, second, short) = (text(1, 250), text(2, 250), text(3, 20));
