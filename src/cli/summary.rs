@@ -43,7 +43,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     rows.extend(
         model
             .generation()
-            .filter(|generation| generation.tile > 1)
+            .filter(|generation| generation.tile > GenerationInfo::LEAST_TILE)
             .map(|generation| ("prompts", format!("cut at multiples of {} tokens", generation.tile))),
     );
     rows.extend([

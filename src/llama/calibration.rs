@@ -1,4 +1,4 @@
-//! Measures whether this processor computes rows in whole tiles, with the model that is loaded.
+//! Measures whether this processor computes rows in large tiles, with the model that is loaded.
 //!
 //! The times are kept in the user's cache folder (`notes`), so that only the first start of a model on a machine
 //! measures. All other costs are learnt from the steps of requests (`engine::scheduler::costs`).
@@ -6,7 +6,7 @@
 use super::{notes::TimeNotes, plan::UNMEASURED_TILE};
 use crate::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step},
-    protocol::{SequenceId, Token},
+    protocol::{GenerationInfo, SequenceId, Token},
 };
 use std::time::Instant;
 
@@ -16,6 +16,10 @@ use std::time::Instant;
 pub(super) const FLASH_TILE: u32 = 64;
 /// Rows that some kernels compute together: those for AMX take two tiles of 16 (`TILE_M` in ggml's `amx/mmq.cpp`).
 const TILE: u32 = UNMEASURED_TILE;
+/// Rows that other kernels compute together: those for AVX-512 take 16 (`ggml_gemm_q4_0_8x8_q8_0` in ggml's
+/// `ggml-cpu/arch/x86/repack.cpp`), and the rest of a chunk by smaller and slower ones. Where kernels take fewer, a
+/// multiple of 16 costs nothing.
+const SMALL_TILE: u32 = GenerationInfo::LEAST_TILE;
 /// A number of rows that takes as long as 64 where kernels compute whole tiles, and five quarters of 32 elsewhere.
 const CUT_ROWS: u32 = 40;
 /// Number of times that 40 rows must take longer than 32 to be a sign of tiles: halfway between 1.25 and 2.
@@ -55,7 +59,7 @@ pub(super) fn tile(notes: &TimeNotes, runner: &mut dyn ModelRunner, model: &str,
 
 /// The tile by the times of 32 and of 40 rows.
 fn tile_by([whole, cut]: [f64; 2]) -> u32 {
-    if cut < TILED * whole { 1 } else { TILE }
+    if cut < TILED * whole { SMALL_TILE } else { TILE }
 }
 
 /// Seconds of a step with `rows` rows of one prompt: the shorter of two, unless one takes too long. `None` if the
@@ -118,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tile_is_assumed_where_forty_rows_take_far_longer_than_thirty_two() {
-        assert_eq!([1.0, 1.25, 1.59, 1.61, 2.0].map(|cut| tile_by([1.0, cut])), [1, 1, 1, 32, 32]);
+    fn a_large_tile_is_assumed_where_forty_rows_take_far_longer_than_thirty_two() {
+        assert_eq!([1.0, 1.25, 1.59, 1.61, 2.0].map(|cut| tile_by([1.0, cut])), [16, 16, 16, 32, 32]);
     }
 
     #[test]
@@ -128,7 +132,7 @@ mod tests {
         let notes = TimeNotes::in_folder(folder.path(), "machine");
         notes.put("rows m", &[1.0, 1.2]);
 
-        assert_eq!(tile(&notes, &mut Untouched, "m", Token(0)), Some(1));
+        assert_eq!(tile(&notes, &mut Untouched, "m", Token(0)), Some(SMALL_TILE));
     }
 
     #[test]
