@@ -2,7 +2,7 @@
 //! machine.
 //!
 //! Takes seconds to minutes, and decides nothing. Flash attention is not chosen by it, because its logits depend on
-//! the number of threads, which changes while a server runs.
+//! the number of threads and on whether other sequences decode in the same step.
 
 use super::{
     calibration::{FLASH_TILE, row_seconds},

@@ -204,9 +204,10 @@ pub(super) fn window_cells(window: PlannedWindow, rows_per_graph: u32) -> u32 {
     window.positions.saturating_add(rows_per_graph).checked_next_multiple_of(CELLS_PER_BLOCK).unwrap_or(u32::MAX)
 }
 
-/// Chooses the way of attention. On a CPU it is plain attention. With ggml's fused kernel logits depend on the number
-/// of threads, and it takes one row at a time unless a graph has 64 of one sequence (`GGML_FA_TILE_Q` in
-/// `ggml-cpu/common.h`). With AMX it decodes 1.3 to 3 times slower; elsewhere it may be faster (`--calibrate-only`).
+/// Chooses the way of attention. On a CPU it is plain attention. ggml's fused kernel takes one row at a time unless a
+/// graph has 64 of one sequence (`GGML_FA_TILE_Q` in `ggml-cpu/common.h`). The logits of a lone row over 512 cells or
+/// more depend on the number of threads, and differ from those beside other sequences (`use_split_kv_path` in
+/// `ggml-cpu/ops.cpp`). With AMX it decodes 1.3 to 3 times slower; elsewhere it may be faster (`--calibrate-only`).
 /// For quantized cells llama.cpp has only the fused kernel; over q8_0 it decodes as fast as plain attention over f16
 /// at 200 positions, and 0.8 to 0.9 times as fast at 2,000.
 ///

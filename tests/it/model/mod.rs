@@ -23,7 +23,10 @@ use llamero::{
     llama::{GeneratingModel, LlamaRunner, load_generating},
     protocol::{EngineOptions, FlashAttention, KvLayout, KvType, SequenceId, SpecialText, Token},
 };
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 /// Two logits closer than this may swap when the shape of a batch changes the order of float sums.
 pub(crate) const MARGIN: f32 = 0.5;

@@ -291,21 +291,35 @@ fn a_pool_that_is_full_says_so_and_goes_on_after_room_was_made() {
     assert_eq!(runner.execute(&no_room), Ok(()));
 }
 
-/// So a step may use any number of threads: each row of a matrix product is summed by one thread.
-#[test]
-fn logits_do_not_depend_on_the_number_of_threads() {
-    let Some(path) = model_path() else { return };
-    let logits = [1, 2].map(|threads| {
-        let options = EngineOptions { model_path: path.clone(), threads: Some(threads), ..options(KvLayout::Split) };
+/// The logits of the last row of a chunk and of the row after it, with one thread and with two.
+fn logits_by_threads(path: &Path, flash_attn: FlashAttention) -> [[Vec<f32>; 2]; 2] {
+    [1, 2].map(|threads| {
+        let options = EngineOptions { model_path: path.into(), threads: Some(threads), flash_attn, ..options(KvLayout::Split) };
         let loaded = load_generating(&options, |_| {}).unwrap();
         let prompt = loaded.tokenizer().encode(&long_text(), true, &SpecialText::Recognised).unwrap();
         let mut runner = loaded.runner().unwrap();
         let chunk = prefill(&mut runner, 0, 0, &prompt[..300], 128);
         let row = prefill(&mut runner, 0, 300, &prompt[300..301], 1);
-        (runner.threads(), chunk, row)
-    });
+        assert_eq!(runner.threads(), threads);
+        [chunk, row]
+    })
+}
 
-    let [(1, chunk_of_one, row_of_one), (2, chunk_of_two, row_of_two)] = logits else { panic!("the threads that were asked for") };
-    assert_same(&chunk_of_one, &chunk_of_two, "a chunk on one thread and on two");
-    assert_same(&row_of_one, &row_of_two, "a row on one thread and on two");
+/// So a step may use any number of threads: each row of a matrix product is summed by one thread.
+#[test]
+fn logits_do_not_depend_on_the_number_of_threads() {
+    let Some(path) = model_path() else { return };
+    let [one, two] = logits_by_threads(&path, FlashAttention::Auto);
+
+    assert_same(&one[0], &two[0], "a chunk on one thread and on two");
+    assert_same(&one[1], &two[1], "a row on one thread and on two");
+}
+
+/// With flash attention a lone row over 512 cells or more is summed by all threads, and only chunks are as promised.
+#[test]
+fn logits_of_chunks_do_not_depend_on_the_number_of_threads_with_flash_attention() {
+    let Some(path) = model_path() else { return };
+    let [one, two] = logits_by_threads(&path, FlashAttention::On);
+
+    assert_same(&one[0], &two[0], "a chunk on one thread and on two");
 }
