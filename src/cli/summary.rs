@@ -9,6 +9,9 @@ use crate::{
 };
 use std::net::SocketAddr;
 
+/// Prompts that are cut at multiples of this number of tokens are not worth a line.
+const USUAL_TILE: u32 = 16;
+
 /// The start-up summary. Pure: everything comes from the arguments and the build. `chat` has facts about the
 /// model's chat template.
 pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr, chat: &ChatFacts) -> String {
@@ -43,7 +46,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     rows.extend(
         model
             .generation()
-            .filter(|generation| generation.tile > GenerationInfo::LEAST_TILE)
+            .filter(|generation| generation.tile > USUAL_TILE)
             .map(|generation| ("prompts", format!("cut at multiples of {} tokens", generation.tile))),
     );
     rows.extend([

@@ -124,7 +124,7 @@ pub struct DecodeSlots {
     first: Slot,
     last: Slot,
     /// Largest position of their rows.
-    longest: u32,
+    latest: u32,
 }
 
 impl DecodeSlots {
@@ -133,20 +133,21 @@ impl DecodeSlots {
     pub fn of(rows: &[Row]) -> Option<Self> {
         let mut single = rows.chunk_by(|a, b| a.slot == b.slot).filter(|rows| rows.len() == 1).map(|rows| rows[0]);
         let Row { slot, pos, .. } = single.next()?;
-        let slots = Self { first: slot, last: slot, longest: pos };
+        let slots = Self { first: slot, last: slot, latest: pos };
         Some(single.fold(slots, |slots, row| Self {
             first: slots.first.min(row.slot),
             last: slots.last.max(row.slot),
-            longest: slots.longest.max(row.pos),
+            latest: slots.latest.max(row.pos),
         }))
     }
 
-    /// True if the last row of a chunk, at `pos` in `slot`, is computed with the decode rows where slots must follow
-    /// each other (`Limits::consecutive_slots`): it then fills a gap between them, and a gap costs one more graph. A
-    /// row later than theirs would have them all attend over more cells.
+    /// True if the last row of a chunk in `slot` that begins at `pos` is computed with the decode rows, where slots
+    /// must follow each other (`Limits::consecutive_slots`) and chunks are computed apart. It fills a gap between them
+    /// then, which would cost one more graph. Decode rows attend over as many cells as the longest sequence beside them has,
+    /// so a chunk that begins later than they are stays apart.
     #[must_use]
     pub fn take(self, slot: Slot, pos: u32) -> bool {
-        self.first < slot && slot < self.last && pos <= self.longest
+        self.first < slot && slot < self.last && pos <= self.latest
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{notes::TimeNotes, plan::UNMEASURED_TILE};
 use crate::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step},
-    protocol::{GenerationInfo, SequenceId, Token},
+    protocol::{SequenceId, Token},
 };
 use std::time::Instant;
 
@@ -16,11 +16,11 @@ use std::time::Instant;
 pub(super) const FLASH_TILE: u32 = 64;
 /// Rows that some kernels compute together: those for AMX take two tiles of 16 (`TILE_M` in ggml's `amx/mmq.cpp`).
 const TILE: u32 = UNMEASURED_TILE;
-/// Rows that other kernels compute together: those for AVX-512 take 16 (`ggml_gemm_q4_0_8x8_q8_0` in ggml's
-/// `ggml-cpu/arch/x86/repack.cpp`), and the rest of a chunk by smaller and slower ones. Where kernels take fewer, a
-/// multiple of 16 costs nothing.
-const SMALL_TILE: u32 = GenerationInfo::LEAST_TILE;
-/// A number of rows that takes as long as 64 where kernels compute whole tiles, and five quarters of 32 elsewhere.
+/// Rows that other kernels compute together: those for AVX2 and AVX-512 take 16 (`ggml_gemm_q4_0_8x8_q8_0` in ggml's
+/// `ggml-cpu/arch/x86/repack.cpp`), and the rest of a chunk by smaller and slower ones. Where kernels take fewer, it
+/// costs at most that chunks have up to 15 rows less.
+const SMALL_TILE: u32 = 16;
+/// A number of rows that takes as long as 64 where kernels compute tiles of 32, and five quarters of 32 elsewhere.
 const CUT_ROWS: u32 = 40;
 /// Number of times that 40 rows must take longer than 32 to be a sign of tiles: halfway between 1.25 and 2.
 const TILED: f64 = 1.6;

@@ -1,4 +1,4 @@
-//! Runs steps on a llama.cpp context: KV changes, one or two `llama_decode`, logits by row.
+//! Runs steps on a llama.cpp context: KV changes, `llama_decode`, logits by row.
 //!
 //! Owns the context, one batch and its host buffers, all reused; used by the engine thread alone. It plans nothing, and
 //! refuses everything for which llama.cpp would abort: slots, positions and tokens outside the limits, too many rows.
@@ -196,7 +196,7 @@ impl<'m> LlamaRunner<'m> {
     fn decode_parts(&mut self, rows: &[Row], parts: &[Vec<usize>]) -> Result<(), StepError> {
         self.kept.clear();
         let mut logits = vec![Logits::None; rows.len()];
-        let Some((last, earlier)) = parts.split_last() else { return Ok(()) };
+        let Some((last, earlier)) = parts.split_last() else { return refuse("no rows") };
         for part in earlier {
             self.decode(rows, part)?;
             for (place, index) in (0..).zip(part).filter(|(_, index)| rows[**index].sample) {
@@ -280,7 +280,7 @@ impl ModelRunner for LlamaRunner<'_> {
         }
         let held = self.check(&step.rows)?;
         let together = matches!(self.copying, Copying::Mark) || !self.limits.can_truncate;
-        let parts = if together { vec![(0..step.rows.len()).collect()] } else { parts(&step.rows) };
+        let parts = if together { vec![(0..step.rows.len()).collect()] } else { parts(&step.rows, self.limits.tile) };
         self.choose_threads(&step.rows);
         let begun = Instant::now();
         let decoded = self.decode_parts(&step.rows, &parts);
@@ -310,27 +310,29 @@ impl ModelRunner for LlamaRunner<'_> {
 }
 
 /// Splits the rows into evaluations when each slot has a KV stream: chunks of prompts, of which those with equally
-/// many rows are one, then decode rows. No part is empty.
+/// many rows are one, as are all with fewer rows than a tile (guesses and forced tokens among them); then decode rows.
+/// No part is empty.
 ///
 /// In one batch, llama.cpp would cut chunks of several lengths (`llama_batch_allocr::split_equal`): as many rows as the
-/// shortest of them has from each, then of the rest of each, and decode rows count as chunks of one. It computes as
-/// many graphs that way, but cuts long chunks where tiles are not full, and has all rows of a graph attend over as many
-/// cells as the longest sequence has.
+/// shortest of them has from each, then of the rest of each, and decode rows count as chunks of one. That makes about
+/// as many graphs, but they do not fill tiles, and all rows of a graph attend over as many cells as the longest
+/// sequence in it has.
 ///
 /// The last row of a chunk may fill a gap between the decode rows ([`DecodeSlots::take`]). These come last because
 /// their logits, one row each, then need no copy.
-fn parts(rows: &[Row]) -> Vec<Vec<usize>> {
+fn parts(rows: &[Row], tile: u32) -> Vec<Vec<usize>> {
     let decoding = DecodeSlots::of(rows);
+    // By number of rows; 0 for all with fewer than a tile.
     let (mut chunks, mut singles) = (BTreeMap::<usize, Vec<usize>>::new(), Vec::new());
     let mut first = 0;
     for chunk in rows.chunk_by(|a, b| a.slot == b.slot) {
         let end = first + chunk.len();
-        let last = chunk[chunk.len() - 1];
-        let is_taken = chunk.len() == 1 || decoding.is_some_and(|decoding| decoding.take(last.slot, last.pos));
+        let is_taken = chunk.len() == 1 || decoding.is_some_and(|decoding| decoding.take(chunk[0].slot, chunk[0].pos));
         let own = first..end - usize::from(is_taken);
         singles.extend(own.end..end);
         if !own.is_empty() {
-            chunks.entry(own.len()).or_default().extend(own);
+            let length = if own.len() < tile as usize { 0 } else { own.len() };
+            chunks.entry(length).or_default().extend(own);
         }
         first = end;
     }

@@ -46,11 +46,6 @@ pub struct GenerationInfo {
     pub tile: u32,
 }
 
-impl GenerationInfo {
-    /// The least value of [`Self::tile`] on a CPU.
-    pub const LEAST_TILE: u32 = 16;
-}
-
 /// Facts by which the gateway validates requests and tells users which model they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {

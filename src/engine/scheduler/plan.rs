@@ -106,22 +106,25 @@ impl Scheduler {
     /// Adds the next rows of a prompt: all, or as many whole tiles of them as the budget has, and one more if that is
     /// computed elsewhere. Returns the rest of the budget, which is 0 after a prompt that was cut.
     pub(super) fn plan_chunk(&mut self, id: SequenceId, budget: u32, rows: &mut Vec<Row>) -> u32 {
+        // An earlier chunk may have had one row more than its share.
+        let room = self.limits.max_rows - count(rows.len());
+        let budget = budget.min(room);
         if self.left(id) <= budget {
             return budget - self.plan_rows(id, budget, rows);
         }
         let tiles = whole_tiles(budget, self.limits.tile);
-        let max_rows = (tiles + self.row_beside_decoding(id, tiles, rows)).min(self.limits.max_rows - count(rows.len()));
+        let max_rows = (tiles + self.row_beside_decoding(id, tiles, rows)).min(room);
         let planned = self.plan_rows(id, max_rows, rows);
         // Fewer rows were planned than the budget has, since a prompt with wanted logits has another bound.
         if planned < max_rows { budget - planned } else { 0 }
     }
 
     /// 1 if the last of a sequence's next rows is computed with the decode rows and not with the `tiles` rows before
-    /// it, otherwise 0.
+    /// it, otherwise 0. A chunk that ends earlier for another reason lacks that row in its tiles.
     fn row_beside_decoding(&self, id: SequenceId, tiles: u32, rows: &[Row]) -> u32 {
         let decoding = DecodeSlots::of(rows).filter(|_| self.limits.consecutive_slots && tiles >= self.limits.tile);
         let slot = self.sequences[&id].slot();
-        let is_taken = decoding.zip(slot).is_some_and(|(decoding, slot)| decoding.take(slot, self.cache.held(slot) + tiles));
+        let is_taken = decoding.zip(slot).is_some_and(|(decoding, slot)| decoding.take(slot, self.cache.held(slot)));
         u32::from(is_taken)
     }
 

@@ -14,23 +14,26 @@ fn rows(slots: &[(u32, u32, u32)]) -> Vec<Row> {
 
 #[test]
 fn chunks_are_evaluated_before_decode_rows_and_the_last_row_of_one_fills_a_gap_between_these() {
-    assert_eq!(parts(&rows(&[(0, 300, 1), (1, 0, 3), (2, 40, 1)])), [vec![1, 2], vec![0, 3, 4]]);
-    assert_eq!(parts(&rows(&[(0, 300, 1), (1, 0, 3)])), [vec![1, 2, 3], vec![0]], "no gap");
-    assert_eq!(parts(&rows(&[(1, 0, 3), (2, 300, 1)])), [vec![0, 1, 2], vec![3]], "no gap");
-    assert_eq!(parts(&rows(&[(0, 20, 1), (1, 19, 3), (2, 8, 1)])), [vec![1, 2, 3], vec![0, 4]], "not the last row of a longer one");
+    assert_eq!(parts(&rows(&[(0, 300, 1), (1, 0, 3), (2, 40, 1)]), 2), [vec![1, 2], vec![0, 3, 4]]);
+    assert_eq!(parts(&rows(&[(0, 300, 1), (1, 0, 3)]), 2), [vec![1, 2, 3], vec![0]], "no gap");
+    assert_eq!(parts(&rows(&[(1, 0, 3), (2, 300, 1)]), 2), [vec![0, 1, 2], vec![3]], "no gap");
+    assert_eq!(parts(&rows(&[(0, 20, 1), (1, 21, 3), (2, 8, 1)]), 2), [vec![1, 2, 3], vec![0, 4]], "not of one that begins later");
 }
 
 #[test]
 fn steps_of_one_kind_are_one_evaluation() {
-    assert_eq!(parts(&rows(&[(0, 20, 1), (1, 30, 1)])), [vec![0, 1]]);
-    assert_eq!(parts(&rows(&[(0, 20, 2), (1, 30, 2)])), [vec![0, 1, 2, 3]]);
+    assert_eq!(parts(&rows(&[(0, 20, 1), (1, 30, 1)]), 2), [vec![0, 1]]);
+    assert_eq!(parts(&rows(&[(0, 20, 2), (1, 30, 2)]), 2), [vec![0, 1, 2, 3]]);
 }
 
 #[test]
-fn chunks_are_evaluated_apart_unless_they_have_equally_many_rows() {
-    assert_eq!(parts(&rows(&[(0, 0, 3), (1, 10, 2), (2, 5, 3)])), [vec![3, 4], vec![0, 1, 2, 5, 6, 7]]);
+fn chunks_are_evaluated_apart_unless_they_have_equally_many_rows_or_fewer_than_a_tile() {
+    let chunks = rows(&[(0, 0, 3), (1, 10, 2), (2, 5, 3)]);
+    assert_eq!(parts(&chunks, 2), [vec![3, 4], vec![0, 1, 2, 5, 6, 7]]);
+    assert_eq!(parts(&chunks, 3), parts(&chunks, 2), "one is less than a tile, and has no company");
+    assert_eq!(parts(&chunks, 4), [(0..8).collect::<Vec<usize>>()]);
     let between = rows(&[(0, 90, 1), (1, 0, 3), (2, 5, 2), (3, 90, 1)]);
-    assert_eq!(parts(&between), [vec![4], vec![1, 2], vec![0, 3, 5, 6]], "equal without the rows that fill the gap");
+    assert_eq!(parts(&between, 1), [vec![4], vec![1, 2], vec![0, 3, 5, 6]], "their last rows fill the gap");
 }
 
 #[test]

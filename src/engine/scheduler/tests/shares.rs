@@ -40,19 +40,36 @@ fn a_prompt_that_is_cut_is_cut_at_whole_tiles_and_nothing_small_comes_behind_it(
 
 #[test]
 fn a_chunk_between_decoding_slots_has_one_row_more_because_its_last_row_is_computed_with_theirs() {
-    let rows_of_chunk = |limits: Limits, decoding_len: u32| {
-        let mut bench = Bench::new(Limits { tile: 4, ..limits });
-        (1..=3).for_each(|id| bench.submit(id.into(), &text(id, decoding_len)));
+    let rows_of_chunks = |limits: Limits| {
+        let mut bench = Bench::new(limits);
+        (1..=3).for_each(|id| bench.submit(id.into(), &text(id, 3)));
         bench.step(&[2]);
         bench.submit(4, &text(4, 30));
-        let rows = bench.step(&[]).rows;
-        assert_eq!(rows.iter().find(|row| row.seq == SequenceId(4)).map(|row| row.slot), Some(Slot(1)));
-        rows.iter().filter(|row| row.seq == SequenceId(4)).count()
+        let mut rows_of_chunk = || bench.step(&[]).rows.iter().filter(|row| (row.seq, row.slot) == (SequenceId(4), Slot(1))).count();
+        [rows_of_chunk(), rows_of_chunk(), rows_of_chunk()]
     };
+    let limits = Limits { tile: 4, ..limits(3, 64, 64) };
 
-    assert_eq!(rows_of_chunk(limits(3, 64, 64), 12), 9);
-    assert_eq!(rows_of_chunk(limits(3, 64, 64), 4), 8, "its last row is later than theirs");
-    assert_eq!(rows_of_chunk(Limits { consecutive_slots: false, ..limits(3, 64, 64) }, 12), 8, "gaps cost nothing");
+    assert_eq!(rows_of_chunks(limits), [9, 0, 8], "the second one begins later than they are, after a step to measure");
+    assert_eq!(rows_of_chunks(Limits { consecutive_slots: false, ..limits }), [8, 0, 8], "gaps cost nothing");
+    assert_eq!(rows_of_chunks(Limits { tile: 9, ..limits }), [8, 0, 8], "less than a tile");
+    assert_eq!(rows_of_chunks(Limits { max_rows: 10, ..limits }), [8, 0, 8], "no room for one more");
+}
+
+#[test]
+fn a_step_has_no_more_rows_than_it_may_where_a_chunk_has_one_more_than_its_share() {
+    let mut bench = Bench::new(Limits { tile: 4, ..limits(5, 10, 300) });
+    (1..=3).for_each(|id| bench.submit(id.into(), &text(id, 30)));
+    while bench.step(&[]).rows.len() != 3 {}
+    bench.step(&[2]);
+    bench.submit(4, &text(4, 200));
+    bench.step(&[]);
+    bench.submit(5, &text(5, 4));
+
+    let rows = bench.step(&[]).rows;
+
+    assert_eq!(rows.len(), 10, "{rows:?}");
+    assert_eq!(rows.iter().filter(|row| row.seq == SequenceId(4)).count(), 5, "{rows:?}");
 }
 
 #[test]
