@@ -142,9 +142,10 @@ impl DecodeSlots {
     }
 
     /// True if the last row of a chunk in `slot` that begins at `pos` is computed with the decode rows, where slots
-    /// must follow each other (`Limits::consecutive_slots`) and chunks are computed apart. It fills a gap between them
-    /// then, which would cost one more graph. Decode rows attend over as many cells as the longest sequence beside them has,
-    /// so a chunk that begins later than they are stays apart.
+    /// must follow each other (`Limits::consecutive_slots`) and chunks are computed apart.
+    ///
+    /// It fills a gap between them then, which would cost one more graph. Decode rows attend over as many cells as the
+    /// longest sequence beside them has, so a chunk that begins later than they are stays apart.
     #[must_use]
     pub fn take(self, slot: Slot, pos: u32) -> bool {
         self.first < slot && slot < self.last && pos <= self.latest
