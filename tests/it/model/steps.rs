@@ -160,6 +160,29 @@ fn a_prompt_that_ends_beside_a_decode_row_gives_the_logits_that_both_give_alone(
     });
 }
 
+/// With a stream for each slot these are three evaluations: a chunk of 44 rows, one of 59, and the decode rows of slots
+/// 0 and 3 with the last row of each chunk.
+#[test]
+fn prompts_of_different_lengths_between_decode_rows_give_the_logits_that_each_gives_alone() {
+    with_each_layout(|tokenizer, runner| {
+        let text = tokenizer.encode(&long_text(), true, &SpecialText::Recognised).unwrap();
+        let texts = [&text[..120], &text[10..70], &text[30..75], &text[50..90]];
+        let held = [119, 0, 0, 39];
+        let slots = || (0..).zip(texts).zip(held);
+        let alone: Vec<Vec<f32>> = slots().map(|((slot, text), _)| prefill(runner, slot, 0, text, text.len())).collect();
+        slots().for_each(|((slot, _), held)| change(runner, KvOp::Truncate { slot: Slot(slot), keep: held }));
+
+        let rows: Vec<Row> = slots().flat_map(|((slot, text), held)| rows(slot, held, &text[held as usize..])).collect();
+        runner.execute(&Step { kv: Vec::new(), rows: rows.clone() }).unwrap();
+
+        let sampled = rows.iter().enumerate().filter(|(_, row)| row.sample);
+        for ((index, row), alone) in sampled.zip(&alone) {
+            assert_close(alone, runner.logits(index).unwrap(), &format!("slot {}", row.slot.0));
+        }
+        slots().for_each(|((slot, _), _)| change(runner, KvOp::Truncate { slot: Slot(slot), keep: 0 }));
+    });
+}
+
 #[test]
 fn a_truncated_slot_continues_as_if_the_rest_had_never_been() {
     with_each_layout(|tokenizer, runner| {
