@@ -1,6 +1,7 @@
 //! What the engine can do at best: W1's tokens through `llamero::llama` alone, without server, scheduler and sampler.
 //!
-//! `benches/peers` holds the server against it, and options of the engine are compared with it. Decodes fixed tokens,
+//! `benches/peers` holds the server against it, and options of the engine are compared with it. `--beside` adds rows of
+//! one more prompt to each step: one graph with `--kv-layout unified`, two with `split`. Decodes fixed tokens,
 //! because their values change nothing about the time; logits are asked for as a sampler would. Prints one JSON object
 //! per batch size.
 
@@ -28,6 +29,8 @@ struct Shape {
     prompt: u32,
     output: u32,
     batch: u32,
+    /// Rows of one more prompt in each step that decodes.
+    beside: u32,
     /// Whether all sequences have one prompt, which is computed once.
     shared: bool,
 }
@@ -50,6 +53,7 @@ fn command() -> Command {
         .arg(number("prompt", "104", "Tokens of each prompt"))
         .arg(number("output", "64", "Tokens to generate after each"))
         .arg(number("batch", "1", "Sequences at a time; several are measured one after the other").action(ArgAction::Append))
+        .arg(number("beside", "0", "Rows of one more prompt in each step that decodes").value_parser(value_parser!(u32).range(..=1_000)))
         .arg(number("rounds", "2", "Batches of each size"))
         .arg(choice("kv-layout", ["split", "unified"]))
         .arg(choice("kv-cache-dtype", ["f16", "q8_0", "q4_0"]))
@@ -67,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut matches = command().get_matches();
     let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default();
     let (threads, max_model_len, rounds) = (number("threads"), number("max-model-len"), number("rounds"));
-    let (prompt, output, shared) = (number("prompt"), number("output"), matches.get_flag("shared"));
+    let (prompt, output, beside, shared) = (number("prompt"), number("output"), number("beside"), matches.get_flag("shared"));
     let word = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
     let kv_layout = if word("kv-layout") == "unified" { KvLayout::Unified } else { KvLayout::Split };
     let kinds = [KvType::F16, KvType::Q8_0, KvType::Q4_0];
@@ -80,7 +84,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batches: Vec<u32> = matches.remove_many("batch").into_iter().flatten().collect();
     let options = EngineOptions {
         max_model_len: Some(max_model_len),
-        max_num_seqs: Some(batches.iter().copied().max().unwrap_or(1)),
+        max_num_seqs: Some(batches.iter().copied().max().unwrap_or(1) + u32::from(beside > 0)),
         threads: Some(threads),
         kv_layout,
         kv_cache_dtype,
@@ -90,9 +94,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let loaded = load_generating(&options, |_| {})?;
     let mut runner = loaded.runner()?;
-    run(&mut runner, Shape { prompt: prompt.min(200), output: 2, batch: 1, shared })?; // Warms caches and threads up.
+    run(&mut runner, Shape { prompt: prompt.min(200), output: 2, batch: 1, beside: 0, shared })?; // Warms caches and threads up.
     for batch in batches {
-        let shape = Shape { prompt, output, batch, shared };
+        let shape = Shape { prompt, output, batch, beside, shared };
         let mut times = Times::default();
         for _ in 0..rounds {
             let round = run(&mut runner, shape)?;
@@ -118,18 +122,27 @@ fn run(runner: &mut dyn ModelRunner, shape: Shape) -> Result<Times, StepError> {
     let prompts: Vec<Row> =
         (0..computed).flat_map(|slot| (0..shape.prompt).map(move |pos| row(slot, pos, pos + 1 == shape.prompt))).collect();
     for rows in prompts.chunks(runner.limits().max_rows as usize) {
-        execute(runner, rows.to_vec())?;
+        execute(runner, rows.to_vec(), rows.len() - 1)?;
     }
     let copies: Vec<KvOp> = (computed..shape.batch).map(|slot| KvOp::Copy { from: Slot(0), to: Slot(slot), len: shape.prompt }).collect();
     runner.execute(&Step { kv: copies, rows: Vec::new() })?;
     let prompts = begun.elapsed();
     let begun = Instant::now();
+    let mut filled = 0;
     // The logits of a prompt's last row give the first token.
     for pos in shape.prompt..shape.prompt + shape.output - 1 {
-        execute(runner, (0..shape.batch).map(|slot| row(slot, pos, true)).collect())?;
+        let mut rows: Vec<Row> = (0..shape.batch).map(|slot| row(slot, pos, true)).collect();
+        if filled + shape.beside > shape.prompt {
+            runner.execute(&Step { kv: vec![KvOp::Truncate { slot: Slot(shape.batch), keep: 0 }], rows: Vec::new() })?;
+            filled = 0;
+        }
+        rows.extend((filled..filled + shape.beside).map(|pos| row(shape.batch, pos, false)));
+        filled += shape.beside;
+        execute(runner, rows, shape.batch as usize - 1)?;
     }
     let decoding = begun.elapsed();
-    let kv = (0..shape.batch).map(|slot| KvOp::Truncate { slot: Slot(slot), keep: 0 }).collect();
+    let slots = shape.batch + u32::from(shape.beside > 0);
+    let kv = (0..slots).map(|slot| KvOp::Truncate { slot: Slot(slot), keep: 0 }).collect();
     runner.execute(&Step { kv, rows: Vec::new() })?;
     Ok(Times { prompts, decoding })
 }
@@ -139,8 +152,8 @@ fn row(slot: u32, pos: u32, sample: bool) -> Row {
     Row { seq: SequenceId(slot.into()), slot: Slot(slot), pos, token, sample }
 }
 
-fn execute(runner: &mut dyn ModelRunner, rows: Vec<Row>) -> Result<(), StepError> {
-    let last = rows.len() - 1;
+/// Computes the rows, and waits for the logits of `last`.
+fn execute(runner: &mut dyn ModelRunner, rows: Vec<Row>, last: usize) -> Result<(), StepError> {
     runner.execute(&Step { kv: Vec::new(), rows })?;
     // Reading waits for a device that computes on its own.
     std::hint::black_box(runner.logits(last));

@@ -77,7 +77,10 @@ impl<'a> Worker<'a> {
 
     /// Adds a draft model, if there is one; it then guesses instead of a search in the earlier text.
     pub(super) fn with_draft_model(mut self, draft: Option<&'a mut dyn ModelRunner>) -> Self {
-        self.draft_model = draft.map(|draft| DraftModel::new(draft, self.runner.limits().vocabulary_size));
+        if let Some(draft) = draft {
+            self.draft_model = Some(DraftModel::new(draft, self.runner.limits().vocabulary_size));
+            self.scheduler = self.scheduler.with_draft_model();
+        }
         self
     }
 

@@ -36,6 +36,7 @@ impl Scheduler {
         // sampled.
         let Some(slot) = sequence.slot().filter(|slot| self.cache.held(*slot) >= sequence.len()) else { return };
         self.judge_draft(sampled.id, slot, &sampled.tokens);
+        self.judge_watched(sampled.id, &sampled.tokens);
         if sampled.finished {
             self.remove(sampled.id);
         } else if let Some(sequence) = self.sequences.get_mut(&sampled.id) {

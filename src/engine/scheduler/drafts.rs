@@ -7,13 +7,16 @@
 //! from the model's own distribution, and nothing is lost if it is not the guessed one.
 //!
 //! Owns the policy, which uses measured times (`costs`) and the rate of right drafts. A row is worth its time if the
-//! probability that it counts, in tokens, is more than a step without it yields in the same time. Drafts that do not
-//! pay pause, longer each time, and are tried again. Where prompts wait there are no drafts: rows of prompts are worth
-//! more.
+//! probability that it counts, in tokens, is more than a step without it yields in the same time. A draft that would not
+//! pay gets no rows: it is compared with the tokens that are drawn anyway, so a sequence whose drafts fail loses no time
+//! with them, and rows are made again as soon as drafts come true. Where prompts wait there are no drafts: rows of
+//! prompts are worth more.
+//!
+//! Drafts of a draft model take time themselves. There, drafts that do not pay pause, longer each time.
 
 use super::{
     DraftRequest, Scheduler,
-    acceptance::FIRST_RATE,
+    acceptance::{FIRST_RATE, WatchedDraft},
     lengths::{common_prefix, count, position},
 };
 use crate::engine::runner::{Row, Slot};
@@ -21,9 +24,9 @@ use crate::protocol::{SequenceId, Token};
 
 /// Largest number of tokens of a draft that is made to measure its cost or its rate.
 const TRIAL_TOKENS: u32 = 3;
-/// Number of steps between two with such drafts: together they cost about a percent.
+/// Number of steps between two with such drafts, where they cost time: together they cost about a percent.
 const TRIAL_EVERY: u32 = 96;
-/// One sequence in this many takes part in a trial, at least one in all.
+/// One sequence in this many gets rows that are computed to measure their cost, at least one in all.
 const TRIAL_SEQUENCES: u32 = 4;
 /// Factor by which the yield of a draft must exceed its cost: the yield is an average, and the cost is certain.
 const MARGIN: f64 = 1.25;
@@ -34,6 +37,13 @@ impl Scheduler {
     #[must_use]
     pub fn with_drafts(mut self, max_tokens: u32) -> Self {
         self.max_draft = if self.limits.can_truncate { max_tokens } else { 0 };
+        self
+    }
+
+    /// Makes drafts of failing sequences pause: a draft model computes them, so that each costs time.
+    #[must_use]
+    pub fn with_draft_model(mut self) -> Self {
+        self.drafts_cost_time = true;
         self
     }
 
@@ -83,7 +93,7 @@ impl Scheduler {
         Some(MARGIN * per_row * f64::from(decode_rows) / decode_seconds)
     }
 
-    /// Number of tokens that are worth guessing for a sequence now.
+    /// Number of tokens that are worth guessing for a sequence now, be it only to learn how many come true.
     fn draft_len(&mut self, id: SequenceId, least_chance: Option<f64>) -> u32 {
         let usual = self.acceptance.rate(FIRST_RATE);
         let may_try = self.trial_in == 0;
@@ -92,15 +102,20 @@ impl Scheduler {
         if max == 0 || sequence.acceptance.pass_step() {
             return 0;
         }
-        let (Some(least), false) = (least_chance, sequence.acceptance.on_trial) else {
-            return if may_try { max.min(TRIAL_TOKENS) } else { 0 };
-        };
-        // The last of k tokens counts with a probability of rateᵏ. The cast saturates.
-        let worth = (least.min(1.0).ln() / sequence.acceptance.rate(usual).ln()) as u32;
-        if worth == 0 {
-            sequence.acceptance.pause();
+        let trial = max.min(TRIAL_TOKENS);
+        let Some(least) = least_chance else { return if may_try { trial } else { 0 } };
+        if !sequence.acceptance.on_trial {
+            // The last of k tokens counts with a probability of rateᵏ. The cast saturates.
+            let worth = (least.min(1.0).ln() / sequence.acceptance.rate(usual).ln()) as u32;
+            if worth > 0 {
+                return worth.min(max);
+            }
+            if self.drafts_cost_time {
+                sequence.acceptance.pause();
+                return 0;
+            }
         }
-        worth.min(max)
+        if sequence.watched.is_empty() && (may_try || !self.drafts_cost_time) { trial } else { 0 }
     }
 
     /// Adds rows for drafts, if all drafts together pay, and returns the number of rows. Nothing is evicted for them.
@@ -128,28 +143,38 @@ impl Scheduler {
         draft_rows
     }
 
-    /// The sequences whose drafts are tried: all whose drafts are expected to pay, and a share of those whose drafts
-    /// are made to learn from. Drafts of the others are dropped.
+    /// The sequences whose drafts get rows: all whose drafts are expected to pay, or a share of them while the cost of
+    /// rows is unknown. Drafts of the others are watched or, in the second case, dropped.
     fn take_part(&mut self, decoding: &[SequenceId]) -> Vec<SequenceId> {
-        let decode_rows = count(decoding.len());
-        let is_unknown = self.least_chance(decode_rows).is_none();
-        let mut trials = decode_rows.div_ceil(TRIAL_SEQUENCES);
+        let least_chance = self.least_chance(count(decoding.len()));
+        let usual = self.acceptance.rate(FIRST_RATE);
+        let mut trials = count(decoding.len()).div_ceil(TRIAL_SEQUENCES);
         let mut drafted = Vec::new();
         for id in decoding {
             let Some(sequence) = self.sequences.get_mut(id).filter(|sequence| !sequence.draft.is_empty()) else { continue };
-            let is_trial = is_unknown || sequence.acceptance.on_trial;
-            if is_trial && trials == 0 {
-                sequence.draft.clear();
-                continue;
+            match least_chance {
+                None if trials == 0 => sequence.draft.clear(),
+                Some(least) if sequence.acceptance.rate(usual) < least => self.watch(*id),
+                _ => {
+                    trials = trials.saturating_sub(1);
+                    drafted.push(*id);
+                }
             }
-            trials -= u32::from(is_trial);
-            drafted.push(*id);
         }
         drafted
     }
 
+    /// Makes a sequence's draft one that gets no rows and is compared with the tokens that are drawn.
+    fn watch(&mut self, id: SequenceId) {
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        sequence.watched = WatchedDraft::new(std::mem::take(&mut sequence.draft));
+        if self.drafts_cost_time {
+            self.trial_in = TRIAL_EVERY;
+        }
+    }
+
     /// True if a step with these drafts is expected to yield more tokens a second than one without. If not, the drafts
-    /// pause.
+    /// are watched.
     fn drafts_pay(&mut self, drafted: &[SequenceId], decode_rows: u32) -> bool {
         let cost = self.costs.draft_cost(decode_rows).zip(self.costs.decode_seconds(decode_rows));
         let Some(((fixed, per_row), decode_seconds)) = cost else {
@@ -157,27 +182,33 @@ impl Scheduler {
             return true;
         };
         let usual = self.acceptance.rate(FIRST_RATE);
-        let (mut tokens, mut yields, mut learns) = (0, 0.0, false);
+        let (mut tokens, mut yields) = (0, 0.0);
         for id in drafted {
             let sequence = &self.sequences[id];
             let (len, rate) = (count(sequence.draft.len()), sequence.acceptance.rate(usual));
             tokens += len;
             yields += rate * (1.0 - rate.powf(len.into())) / (1.0 - rate);
-            learns |= sequence.acceptance.on_trial;
         }
         let cost = fixed + per_row * f64::from(tokens);
-        if learns {
-            self.trial_in = TRIAL_EVERY;
-        }
-        let pays = learns || yields * decode_seconds > MARGIN * cost * f64::from(decode_rows);
+        let pays = yields * decode_seconds > MARGIN * cost * f64::from(decode_rows);
         if !pays {
             for id in drafted {
-                if let Some(sequence) = self.sequences.get_mut(id) {
+                self.watch(*id);
+                if let Some(sequence) = self.sequences.get_mut(id).filter(|_| self.drafts_cost_time) {
                     sequence.acceptance.pause();
                 }
             }
         }
         pays
+    }
+
+    /// Compares a sequence's watched draft with `next`, the tokens that were drawn.
+    pub(super) fn judge_watched(&mut self, id: SequenceId, next: &[Token]) {
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        if let Some((accepted, drafted)) = sequence.watched.compare(next) {
+            sequence.acceptance.observe(accepted, drafted);
+            self.acceptance.observe(accepted, drafted);
+        }
     }
 
     /// Compares the draft that a slot holds after the sequence's tokens with `next`, the tokens that were drawn, and

@@ -126,7 +126,9 @@ pub struct Scheduler {
     stops: HashMap<SequenceId, u32>,
     /// Largest number of tokens of a draft; 0 for no drafts.
     max_draft: u32,
-    /// Number of steps until drafts may be made to learn from.
+    /// True if making a draft costs time.
+    drafts_cost_time: bool,
+    /// Number of steps until drafts that cost time may be made to learn from.
     trial_in: u32,
     /// The rate of right drafts over all sequences.
     acceptance: Acceptance,
@@ -161,6 +163,7 @@ impl Scheduler {
             started: Vec::new(),
             stops: HashMap::new(),
             max_draft: 0,
+            drafts_cost_time: false,
             trial_in: 0,
             acceptance: Acceptance::default(),
             totals: EngineTotals::default(),

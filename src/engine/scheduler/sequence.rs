@@ -4,7 +4,10 @@
 //! computed tokens, so the two cannot disagree. Prefill and decode differ only in the number of tokens that are left to
 //! compute.
 
-use super::{acceptance::Acceptance, lengths::count};
+use super::{
+    acceptance::{Acceptance, WatchedDraft},
+    lengths::count,
+};
 use crate::engine::runner::Slot;
 use crate::protocol::Token;
 use std::ops::Range;
@@ -28,6 +31,8 @@ pub(super) struct Sequence {
     pub(super) started: bool,
     /// Guesses of the tokens that follow `tokens`, for the next step.
     pub(super) draft: Vec<Token>,
+    /// Guesses of the tokens that follow, which are only compared with those.
+    pub(super) watched: WatchedDraft,
     /// The rate of right guesses.
     pub(super) acceptance: Acceptance,
     /// Number of positions at which the sequence stops for a step and is saved (`stops`).
@@ -53,6 +58,7 @@ impl Sequence {
             prompt_len,
             started: false,
             draft,
+            watched: WatchedDraft::default(),
             acceptance,
             save_at: None,
             prompt_rows: prompt_len,
