@@ -1,10 +1,7 @@
-//! The rate of right drafts, the pauses without drafts, and drafts that are only compared with the text.
+//! The rate of right drafts, and the pauses without drafts.
 //!
 //! Owned twice: by each sequence for its own drafts, and by the scheduler over all sequences, as the assumption for a
 //! sequence that has had no drafts yet. `drafts` decides which drafts are made.
-
-use crate::protocol::Token;
-use std::collections::VecDeque;
 
 /// The share of drafted tokens that are assumed to be right, before any were judged.
 pub(super) const FIRST_RATE: f64 = 0.6;
@@ -68,38 +65,5 @@ impl Acceptance {
         let pauses = self.paused > 0;
         self.paused = self.paused.saturating_sub(1);
         pauses
-    }
-}
-
-/// A draft that gets no rows. It is compared with the tokens that are drawn, one after the other.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct WatchedDraft {
-    /// The tokens that were not compared yet.
-    left: VecDeque<Token>,
-    /// Number of tokens that were right.
-    right: u32,
-}
-
-impl WatchedDraft {
-    pub(super) fn new(draft: Vec<Token>) -> Self {
-        Self { left: draft.into(), right: 0 }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.left.is_empty()
-    }
-
-    /// Compares the next tokens of the text. Returns the number of right tokens and the number that was compared, once
-    /// a token was wrong or all were right; the draft is empty then.
-    pub(super) fn compare(&mut self, next: &[Token]) -> Option<(u32, u32)> {
-        for token in next {
-            let is_right = self.left.pop_front()? == *token;
-            self.right += u32::from(is_right);
-            if !is_right || self.left.is_empty() {
-                let right = std::mem::take(self).right;
-                return Some((right, right + u32::from(!is_right)));
-            }
-        }
-        None
     }
 }

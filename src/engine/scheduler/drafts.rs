@@ -8,15 +8,15 @@
 //!
 //! Owns the policy, which uses measured times (`costs`) and the rate of right drafts. A row is worth its time if the
 //! probability that it counts, in tokens, is more than a step without it yields in the same time. A draft that would not
-//! pay gets no rows: it is compared with the tokens that are drawn anyway, so a sequence whose drafts fail loses no time
-//! with them, and rows are made again as soon as drafts come true. Where prompts wait there are no drafts: rows of
-//! prompts are worth more.
+//! pay gets no rows: its first token is compared with the one that is drawn anyway. So a sequence whose drafts fail
+//! loses no time with them, and drafts get rows again as soon as they come true. Where prompts wait there are no drafts:
+//! rows of prompts are worth more.
 //!
 //! Drafts of a draft model take time themselves. There, drafts that do not pay pause, longer each time.
 
 use super::{
     DraftRequest, Scheduler,
-    acceptance::{FIRST_RATE, WatchedDraft},
+    acceptance::FIRST_RATE,
     lengths::{common_prefix, count, position},
 };
 use crate::engine::runner::{Row, Slot};
@@ -115,16 +115,19 @@ impl Scheduler {
                 return 0;
             }
         }
-        if sequence.watched.is_empty() && (may_try || !self.drafts_cost_time) { trial } else { 0 }
+        if may_try || !self.drafts_cost_time { trial } else { 0 }
     }
 
     /// Adds rows for drafts, if all drafts together pay, and returns the number of rows. Nothing is evicted for them.
     pub(super) fn plan_drafts(&mut self, decoding: &[SequenceId], prefilling: &[SequenceId], rows: &mut Vec<Row>) -> u32 {
-        let drafted = self.take_part(decoding);
+        let (drafted, measures) = self.take_part(decoding);
         if drafted.is_empty() {
             return 0;
         }
-        let pays = self.waiting_for_rows(prefilling) == 0 && self.drafts_pay(&drafted, count(decoding.len()));
+        if measures {
+            self.trial_in = TRIAL_EVERY;
+        }
+        let pays = self.waiting_for_rows(prefilling) == 0 && (measures || self.drafts_pay(&drafted, count(decoding.len())));
         let mut draft_rows = 0;
         let mut room = (self.limits.max_rows - count(rows.len())).min(self.cache.slots.free_cells()).min(self.limits.scored_rows());
         for id in drafted {
@@ -143,31 +146,35 @@ impl Scheduler {
         draft_rows
     }
 
-    /// The sequences whose drafts get rows: all whose drafts are expected to pay, or a share of them while the cost of
-    /// rows is unknown. Drafts of the others are watched or, in the second case, dropped.
-    fn take_part(&mut self, decoding: &[SequenceId]) -> Vec<SequenceId> {
+    /// The sequences whose drafts get rows: all whose drafts are expected to pay, and a share of the others where the
+    /// cost of rows is unknown, or was measured long ago and drafts come true; and whether there are such others. Of the
+    /// rest, drafts are watched.
+    fn take_part(&mut self, decoding: &[SequenceId]) -> (Vec<SequenceId>, bool) {
         let least_chance = self.least_chance(count(decoding.len()));
         let usual = self.acceptance.rate(FIRST_RATE);
-        let mut trials = count(decoding.len()).div_ceil(TRIAL_SEQUENCES);
-        let mut drafted = Vec::new();
+        let may_measure = self.trial_in == 0;
+        let most = count(decoding.len()).div_ceil(TRIAL_SEQUENCES);
+        let (mut drafted, mut trials) = (Vec::new(), 0);
         for id in decoding {
-            let Some(sequence) = self.sequences.get_mut(id).filter(|sequence| !sequence.draft.is_empty()) else { continue };
-            match least_chance {
-                None if trials == 0 => sequence.draft.clear(),
-                Some(least) if sequence.acceptance.rate(usual) < least => self.watch(*id),
-                _ => {
-                    trials = trials.saturating_sub(1);
-                    drafted.push(*id);
-                }
+            let Some(sequence) = self.sequences.get(id).filter(|sequence| !sequence.draft.is_empty()) else { continue };
+            let rate = sequence.acceptance.rate(usual);
+            let measures = least_chance.is_none() || (may_measure && rate > FIRST_RATE);
+            if least_chance.is_some_and(|least| rate >= least) {
+                drafted.push(*id);
+            } else if measures && trials < most {
+                trials += 1;
+                drafted.push(*id);
+            } else {
+                self.watch(*id);
             }
         }
-        drafted
+        (drafted, trials > 0)
     }
 
-    /// Makes a sequence's draft one that gets no rows and is compared with the tokens that are drawn.
+    /// Makes a sequence's draft one that gets no rows: its first token is compared with the one that is drawn.
     fn watch(&mut self, id: SequenceId) {
         let Some(sequence) = self.sequences.get_mut(&id) else { return };
-        sequence.watched = WatchedDraft::new(std::mem::take(&mut sequence.draft));
+        sequence.watched = std::mem::take(&mut sequence.draft).first().copied();
         if self.drafts_cost_time {
             self.trial_in = TRIAL_EVERY;
         }
@@ -177,10 +184,7 @@ impl Scheduler {
     /// are watched.
     fn drafts_pay(&mut self, drafted: &[SequenceId], decode_rows: u32) -> bool {
         let cost = self.costs.draft_cost(decode_rows).zip(self.costs.decode_seconds(decode_rows));
-        let Some(((fixed, per_row), decode_seconds)) = cost else {
-            self.trial_in = TRIAL_EVERY;
-            return true;
-        };
+        let Some(((fixed, per_row), decode_seconds)) = cost else { return true };
         let usual = self.acceptance.rate(FIRST_RATE);
         let (mut tokens, mut yields) = (0, 0.0);
         for id in drafted {
@@ -202,12 +206,13 @@ impl Scheduler {
         pays
     }
 
-    /// Compares a sequence's watched draft with `next`, the tokens that were drawn.
+    /// Compares a sequence's watched guess with `next`, the tokens that were drawn.
     pub(super) fn judge_watched(&mut self, id: SequenceId, next: &[Token]) {
         let Some(sequence) = self.sequences.get_mut(&id) else { return };
-        if let Some((accepted, drafted)) = sequence.watched.compare(next) {
-            sequence.acceptance.observe(accepted, drafted);
-            self.acceptance.observe(accepted, drafted);
+        if let (Some(guess), Some(first)) = (sequence.watched.take(), next.first()) {
+            let accepted = u32::from(guess == *first);
+            sequence.acceptance.observe(accepted, 1);
+            self.acceptance.observe(accepted, 1);
         }
     }
 

@@ -4,10 +4,7 @@
 //! computed tokens, so the two cannot disagree. Prefill and decode differ only in the number of tokens that are left to
 //! compute.
 
-use super::{
-    acceptance::{Acceptance, WatchedDraft},
-    lengths::count,
-};
+use super::{acceptance::Acceptance, lengths::count};
 use crate::engine::runner::Slot;
 use crate::protocol::Token;
 use std::ops::Range;
@@ -31,8 +28,8 @@ pub(super) struct Sequence {
     pub(super) started: bool,
     /// Guesses of the tokens that follow `tokens`, for the next step.
     pub(super) draft: Vec<Token>,
-    /// Guesses of the tokens that follow, which are only compared with those.
-    pub(super) watched: WatchedDraft,
+    /// A guess of the token that follows `tokens`, which gets no row and is only compared with that token.
+    pub(super) watched: Option<Token>,
     /// The rate of right guesses.
     pub(super) acceptance: Acceptance,
     /// Number of positions at which the sequence stops for a step and is saved (`stops`).
@@ -58,7 +55,7 @@ impl Sequence {
             prompt_len,
             started: false,
             draft,
-            watched: WatchedDraft::default(),
+            watched: None,
             acceptance,
             save_at: None,
             prompt_rows: prompt_len,

@@ -136,7 +136,9 @@ impl Costs {
         if step.kv.iter().all(|op| matches!(op, KvOp::Truncate { .. }))
             && let Some(decode_seconds) = self.decode.expected(sequences)
         {
-            self.drafts.observe(sequences, draft_rows, (elapsed.as_secs_f64() - decode_seconds).max(0.0));
+            // No row takes longer than a step of its own; what does was something else, and would count for long.
+            let most = f64::from(draft_rows) * decode_seconds;
+            self.drafts.observe(sequences, draft_rows, (elapsed.as_secs_f64() - decode_seconds).clamp(0.0, most));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Guessing ahead: the exact rows, the tokens that are kept, and the conditions under which there are no drafts.
 
 use super::*;
-use crate::engine::{runner::Row, scheduler::acceptance::WatchedDraft};
+use crate::engine::runner::Row;
 
 const DRAFT: [Token; 3] = [Token(7001), Token(7002), Token(7003)];
 
@@ -166,17 +166,14 @@ fn drafts_of_a_model_that_do_not_come_true_are_made_now_and_then() {
 }
 
 #[test]
-fn a_watched_draft_is_judged_by_the_tokens_that_come_however_many_at_a_time() {
-    let judged = |steps: &[&[u32]]| {
-        let mut draft = WatchedDraft::new([1, 2, 3].map(Token).to_vec());
-        let judged: Vec<_> = steps.iter().map(|step| draft.compare(&step.iter().copied().map(Token).collect::<Vec<_>>())).collect();
-        assert_eq!(draft.is_empty(), judged.last().copied().flatten().is_some());
-        judged
-    };
-    assert_eq!(judged(&[&[1], &[2], &[3]]), [None, None, Some((3, 3))]);
-    assert_eq!(judged(&[&[1, 2, 3, 4]]), [Some((3, 3))]);
-    assert_eq!(judged(&[&[1], &[], &[9, 3]]), [None, None, Some((1, 2))]);
-    assert_eq!(judged(&[&[1, 2]]), [None]);
+fn the_cost_of_rows_that_seemed_too_dear_is_measured_again_where_drafts_come_true() {
+    let mut bench = decoding(limits(2, 64, 16_000));
+    run(&mut bench, 1, true, 100);
+    let dear = run(&mut bench, 90, true, 2);
+    assert_eq!(dear, 90, "no rows after one that took ten steps");
+
+    let tokens = run(&mut bench, 400, true, 2);
+    assert!(tokens > 1_000, "got {tokens} tokens in 400 steps");
 }
 
 #[test]
