@@ -58,11 +58,11 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
     let parked = prop_oneof![Just(0u32), 60u32..2000];
-    let machine = (1u32..9, 0u32..64, prop_oneof![Just(100u32), 0u32..100], prop::bool::weighted(0.75), parked).prop_map(
-        |(slots, more_rows, full, can_truncate, parked)| {
+    let machine = (1u32..9, 0u32..64, prop_oneof![Just(100u32), 0u32..100], prop::bool::weighted(0.75), parked, 1u32..33).prop_map(
+        |(slots, more_rows, full, can_truncate, parked, tile)| {
             let spare = (slots - 1) * MAX_LEN * full / 100;
             let kv_cells = MAX_LEN + spare;
-            Limits { kv_cells, can_truncate, swap: swap(parked), ..limits(slots, slots + more_rows, MAX_LEN) }
+            Limits { kv_cells, can_truncate, tile, swap: swap(parked), ..limits(slots, slots + more_rows, MAX_LEN) }
         },
     );
     let cost = (0u32..5000, 0u32..2000, 0u32..3000, 0u32..5000).prop_map(|(step, decode_row, prompt_row, mixed)| Cost {
@@ -101,6 +101,9 @@ impl Scenario {
     /// Runs the scenario to its end and returns the driver, idle.
     fn run(&self, runner: FakeRunner) -> Driver {
         let mut driver = Driver { forced: self.forced, draft: self.draft, ..Driver::new(runner, self.ratio) };
+        if self.draft % 2 == 1 {
+            driver = driver.with_draft_model();
+        }
         let work: u32 = self.arrivals.iter().map(|a| a.common + a.tail + a.max_tokens).sum();
         let bound = 500 + 10 * usize::try_from(work).unwrap();
         let mut pending: Vec<(u64, &Arrival)> = (0..).zip(&self.arrivals).collect();

@@ -16,9 +16,9 @@ proptest! {
     #[test]
     fn every_running_stream_gets_a_row_in_every_step(
         requests in proptest::collection::vec((1u32..150, 1u32..40, 0u32..4), 1..25),
-        slots in 1u32..8, more_rows in 0u32..60, kv_share in 1u32..4,
+        slots in 1u32..8, more_rows in 0u32..60, kv_share in 1u32..4, tile in 1u32..33,
     ) {
-        let limits = Limits { kv_cells: (slots * 200 / kv_share).max(200), ..limits(slots, slots + more_rows, 200) };
+        let limits = Limits { kv_cells: (slots * 200 / kv_share).max(200), tile, ..limits(slots, slots + more_rows, 200) };
         let mut driver = Driver::new(FakeRunner::new(limits).cost(COST), RATIO);
         let mut requests = (0u64..).zip(requests).peekable();
         let mut streaming: BTreeSet<SequenceId> = BTreeSet::new();

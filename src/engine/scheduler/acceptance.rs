@@ -24,7 +24,7 @@ pub(super) struct Acceptance {
     paused: u32,
     /// Length of the next pause, steps.
     next_pause: u32,
-    /// True after a pause: the next draft is made to measure it, whatever its rate promises.
+    /// True from the start of a pause: the first draft after it is made to learn from it, whatever the rate promises.
     pub(super) on_trial: bool,
 }
 
@@ -46,7 +46,8 @@ impl Acceptance {
     pub(super) fn observe(&mut self, accepted: u32, drafted: u32) {
         self.accepted = FADE * self.accepted + f64::from(accepted);
         self.judged = FADE * self.judged + f64::from(drafted.min(accepted + 1));
-        if std::mem::take(&mut self.on_trial) && accepted == drafted {
+        // In a pause, a draft is judged that was made before it.
+        if self.paused == 0 && std::mem::take(&mut self.on_trial) && accepted == drafted {
             self.next_pause = FIRST_PAUSE;
         }
     }

@@ -22,12 +22,12 @@ use super::{
 use crate::engine::runner::{Row, Slot};
 use crate::protocol::{SequenceId, Token};
 
-/// Largest number of tokens of a draft that is made to measure its cost or its rate.
+/// Largest number of tokens of a draft whose rows are computed to measure their cost.
 const TRIAL_TOKENS: u32 = 3;
-/// Number of steps between two with such drafts, where they cost time: together they cost about a percent.
-const TRIAL_EVERY: u32 = 96;
-/// One sequence in this many gets rows that are computed to measure their cost, at least one in all.
+/// One sequence in this many gets such rows, at least one in all.
 const TRIAL_SEQUENCES: u32 = 4;
+/// Number of steps between two drafts of a draft model that are made to learn how many come true.
+const TRIAL_EVERY: u32 = 96;
 /// Factor by which the yield of a draft must exceed its cost: the yield is an average, and the cost is certain.
 const MARGIN: f64 = 1.25;
 
@@ -59,8 +59,8 @@ impl Scheduler {
         if self.waiting_for_rows(&prefilling) > 0 || self.costs.wants_pure_decode(rows) {
             return Vec::new();
         }
-        let least_chance = self.least_chance(rows);
-        let requests = decoding.into_iter().map(|id| DraftRequest { id, max_tokens: self.draft_len(id, least_chance) });
+        let (least_chance, wants_trial) = (self.least_chance(rows), self.costs.wants_drafts(rows));
+        let requests = decoding.into_iter().map(|id| DraftRequest { id, max_tokens: self.draft_len(id, least_chance, wants_trial) });
         requests.filter(|request| request.max_tokens > 0).collect()
     }
 
@@ -93,20 +93,17 @@ impl Scheduler {
         Some(MARGIN * per_row * f64::from(decode_rows) / decode_seconds)
     }
 
-    /// Number of tokens that are worth guessing for a sequence now, be it only to learn how many come true.
-    fn draft_len(&mut self, id: SequenceId, least_chance: Option<f64>) -> u32 {
+    /// Number of tokens to guess for a sequence now: those that are worth it, or some to learn from.
+    fn draft_len(&mut self, id: SequenceId, least_chance: Option<f64>, wants_trial: bool) -> u32 {
         let usual = self.acceptance.rate(FIRST_RATE);
-        let may_try = self.trial_in == 0;
+        let may_try = self.trial_in == 0 || !self.drafts_cost_time;
         let Some(sequence) = self.sequences.get_mut(&id) else { return 0 };
         let max = sequence.draft_room().min(self.max_draft);
         if max == 0 || sequence.acceptance.pass_step() {
             return 0;
         }
-        let trial = max.min(TRIAL_TOKENS);
-        let Some(least) = least_chance else { return if may_try { trial } else { 0 } };
-        if !sequence.acceptance.on_trial {
-            // The last of k tokens counts with a probability of rateᵏ. The cast saturates.
-            let worth = (least.min(1.0).ln() / sequence.acceptance.rate(usual).ln()) as u32;
+        if let (Some(least), false) = (least_chance, sequence.acceptance.on_trial) {
+            let worth = worth(least, sequence.acceptance.rate(usual));
             if worth > 0 {
                 return worth.min(max);
             }
@@ -115,29 +112,36 @@ impl Scheduler {
                 return 0;
             }
         }
-        if may_try || !self.drafts_cost_time { trial } else { 0 }
+        match may_try {
+            // One token is enough to watch.
+            true => max.min(if wants_trial { TRIAL_TOKENS } else { 1 }),
+            false => 0,
+        }
     }
 
-    /// Adds rows for drafts, if all drafts together pay, and returns the number of rows. Nothing is evicted for them.
+    /// Adds rows for drafts that are worth it, and returns the number of rows. Nothing is evicted for them. The other
+    /// drafts are watched.
     pub(super) fn plan_drafts(&mut self, decoding: &[SequenceId], prefilling: &[SequenceId], rows: &mut Vec<Row>) -> u32 {
-        let (drafted, measures) = self.take_part(decoding);
-        if drafted.is_empty() {
-            return 0;
-        }
-        if measures {
-            self.trial_in = TRIAL_EVERY;
-        }
-        let pays = self.waiting_for_rows(prefilling) == 0 && (measures || self.drafts_pay(&drafted, count(decoding.len())));
+        let has_draft = |id: &&SequenceId| self.sequences.get(*id).is_some_and(|sequence| !sequence.draft.is_empty());
+        let drafted: Vec<SequenceId> = decoding.iter().filter(has_draft).copied().collect();
+        let lens = if drafted.is_empty() || self.waiting_for_rows(prefilling) > 0 {
+            vec![0; drafted.len()]
+        } else {
+            self.draft_rows(&drafted, count(decoding.len()))
+        };
         let mut draft_rows = 0;
         let mut room = (self.limits.max_rows - count(rows.len())).min(self.cache.slots.free_cells()).min(self.limits.scored_rows());
-        for id in drafted {
+        for (id, len) in drafted.into_iter().zip(lens) {
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
             let draft = std::mem::take(&mut sequence.draft);
-            let Some(last) = rows.iter().rfind(|row| row.seq == id).copied() else { continue };
-            if !pays || last.pos + 1 != sequence.len() {
-                continue; // Other tokens of the sequence come first.
+            if self.drafts_cost_time && sequence.acceptance.on_trial {
+                self.trial_in = TRIAL_EVERY;
             }
-            let planned = room.min(count(draft.len()));
+            // Other tokens of the sequence may come first.
+            let last = rows.iter().rfind(|row| row.seq == id).copied().filter(|last| last.pos + 1 == sequence.len());
+            let planned = if last.is_some() { room.min(len) } else { 0 };
+            sequence.watched = if planned == 0 { draft.first().copied() } else { None };
+            let Some(last) = last else { continue };
             room -= planned;
             self.cache.slots.promise(planned);
             draft_rows += planned;
@@ -146,64 +150,48 @@ impl Scheduler {
         draft_rows
     }
 
-    /// The sequences whose drafts get rows: all whose drafts are expected to pay, and a share of the others where the
-    /// cost of rows is unknown, or was measured long ago and drafts come true; and whether there are such others. Of the
-    /// rest, drafts are watched.
-    fn take_part(&mut self, decoding: &[SequenceId]) -> (Vec<SequenceId>, bool) {
-        let least_chance = self.least_chance(count(decoding.len()));
-        let usual = self.acceptance.rate(FIRST_RATE);
-        let may_measure = self.trial_in == 0;
-        let most = count(decoding.len()).div_ceil(TRIAL_SEQUENCES);
-        let (mut drafted, mut trials) = (Vec::new(), 0);
-        for id in decoding {
-            let Some(sequence) = self.sequences.get(id).filter(|sequence| !sequence.draft.is_empty()) else { continue };
-            let rate = sequence.acceptance.rate(usual);
-            let measures = least_chance.is_none() || (may_measure && rate > FIRST_RATE);
-            if least_chance.is_some_and(|least| rate >= least) {
-                drafted.push(*id);
-            } else if measures && trials < most {
-                trials += 1;
-                drafted.push(*id);
-            } else {
-                self.watch(*id);
-            }
-        }
-        (drafted, trials > 0)
-    }
-
-    /// Makes a sequence's draft one that gets no rows: its first token is compared with the one that is drawn.
-    fn watch(&mut self, id: SequenceId) {
-        let Some(sequence) = self.sequences.get_mut(&id) else { return };
-        sequence.watched = std::mem::take(&mut sequence.draft).first().copied();
-        if self.drafts_cost_time {
-            self.trial_in = TRIAL_EVERY;
+    /// The number of tokens of each draft that get rows: all, of those that pay, or a few where the cost of rows is
+    /// unknown or was measured long ago.
+    fn draft_rows(&mut self, drafted: &[SequenceId], decode_rows: u32) -> Vec<u32> {
+        let paying = self.paying(drafted, decode_rows);
+        if paying.iter().any(|len| *len > 0) {
+            paying
+        } else if self.costs.wants_drafts(decode_rows) {
+            let most = position(decode_rows.div_ceil(TRIAL_SEQUENCES));
+            let trial = |(place, id)| if place < most { count(self.sequences[id].draft.len()).min(TRIAL_TOKENS) } else { 0 };
+            drafted.iter().enumerate().map(trial).collect()
+        } else {
+            vec![0; drafted.len()]
         }
     }
 
-    /// True if a step with these drafts is expected to yield more tokens a second than one without. If not, the drafts
-    /// are watched.
-    fn drafts_pay(&mut self, drafted: &[SequenceId], decode_rows: u32) -> bool {
+    /// The number of tokens of each draft that is expected to pay, if a step with these is expected to yield more tokens
+    /// a second than one without; otherwise none. Drafts that cost time pause where they pay alone but not together.
+    fn paying(&mut self, drafted: &[SequenceId], decode_rows: u32) -> Vec<u32> {
+        let none = vec![0; drafted.len()];
         let cost = self.costs.draft_cost(decode_rows).zip(self.costs.decode_seconds(decode_rows));
-        let Some(((fixed, per_row), decode_seconds)) = cost else { return true };
+        let (Some(least), Some(((fixed, per_row), decode_seconds))) = (self.least_chance(decode_rows), cost) else { return none };
         let usual = self.acceptance.rate(FIRST_RATE);
-        let (mut tokens, mut yields) = (0, 0.0);
-        for id in drafted {
+        let (mut tokens, mut yields, mut lens) = (0, 0.0, none.clone());
+        for (id, paying) in drafted.iter().zip(&mut lens) {
             let sequence = &self.sequences[id];
             let (len, rate) = (count(sequence.draft.len()), sequence.acceptance.rate(usual));
-            tokens += len;
-            yields += rate * (1.0 - rate.powf(len.into())) / (1.0 - rate);
-        }
-        let cost = fixed + per_row * f64::from(tokens);
-        let pays = yields * decode_seconds > MARGIN * cost * f64::from(decode_rows);
-        if !pays {
-            for id in drafted {
-                self.watch(*id);
-                if let Some(sequence) = self.sequences.get_mut(id).filter(|_| self.drafts_cost_time) {
-                    sequence.acceptance.pause();
-                }
+            if worth(least, rate) > 0 {
+                *paying = len;
+                tokens += len;
+                yields += rate * (1.0 - rate.powf(len.into())) / (1.0 - rate);
             }
         }
-        pays
+        let cost = fixed + per_row * f64::from(tokens);
+        if yields * decode_seconds > MARGIN * cost * f64::from(decode_rows) {
+            return lens;
+        }
+        for id in drafted.iter().zip(lens).filter_map(|(id, len)| (len > 0 && self.drafts_cost_time).then_some(id)) {
+            if let Some(sequence) = self.sequences.get_mut(id) {
+                sequence.acceptance.pause();
+            }
+        }
+        none
     }
 
     /// Compares a sequence's watched guess with `next`, the tokens that were drawn.
@@ -233,4 +221,11 @@ impl Scheduler {
         // The last drawn token is computed in the next step.
         self.cache.truncate(slot, len + accepted.min(count(next.len()).saturating_sub(1)));
     }
+}
+
+/// Number of tokens of a draft whose rows are worth it if the probability to be right is `rate` for each, and a row must
+/// count with a probability of `least`. The last of k tokens counts with a probability of rateᵏ.
+fn worth(least: f64, rate: f64) -> u32 {
+    // The cast saturates.
+    (least.min(1.0).ln() / rate.ln()) as u32
 }

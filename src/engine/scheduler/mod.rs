@@ -128,7 +128,7 @@ pub struct Scheduler {
     max_draft: u32,
     /// True if making a draft costs time.
     drafts_cost_time: bool,
-    /// Number of steps until drafts that cost time may be made to learn from.
+    /// Number of steps until drafts that cost time may be made to learn how many come true.
     trial_in: u32,
     /// The rate of right drafts over all sequences.
     acceptance: Acceptance,

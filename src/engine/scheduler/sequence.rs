@@ -136,6 +136,7 @@ impl Sequence {
     pub(super) fn put_back(&mut self) {
         self.slot = None;
         self.draft.clear();
+        self.watched = None;
         self.prompt_len = self.len();
         self.prompt_rows = self.prompt_len;
     }

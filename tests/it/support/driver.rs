@@ -53,6 +53,12 @@ impl Driver {
         Self { scheduler, runner, requests: BTreeMap::new(), forced: 0, draft: 0 }
     }
 
+    /// Lets drafts cost time, as those of a draft model do.
+    pub(crate) fn with_draft_model(mut self) -> Self {
+        self.scheduler = self.scheduler.with_draft_model();
+        self
+    }
+
     pub(crate) fn submit(&mut self, id: u64, prompt: &[Token], max_tokens: u32, namespace: u64) {
         let id = SequenceId(id);
         let max_len = u32::try_from(prompt.len()).unwrap() + max_tokens;

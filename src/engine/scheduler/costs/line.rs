@@ -25,6 +25,13 @@ impl CostLine {
         }
     }
 
+    /// Multiplies the weight of all observations so far by `factor`, 0–1.
+    pub(super) fn fade(&mut self, factor: f64) {
+        for sum in [&mut self.weight, &mut self.x, &mut self.xx, &mut self.y, &mut self.xy] {
+            *sum *= factor;
+        }
+    }
+
     /// The line: `fixed` from 0 to `max_fixed`, and `slope` > 0. `None` before the first observation that was not 0.
     pub(super) fn fit(&self, max_fixed: f64) -> Option<(f64, f64)> {
         if self.xy <= 0.0 {

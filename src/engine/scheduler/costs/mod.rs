@@ -80,9 +80,14 @@ impl Costs {
         self.drafts.expected(sequences, &self.decode)
     }
 
+    /// True if the time of draft rows beside `sequences` sequences should be measured: it is unknown, or old.
+    pub(super) fn wants_drafts(&self, sequences: u32) -> bool {
+        self.drafts.is_old(sequences)
+    }
+
     /// True if the next step should go without drafts, so that the time of a pure decode step becomes known.
     pub(super) fn wants_pure_decode(&self, decode_rows: u32) -> bool {
-        self.decode.expected(decode_rows).is_none() || self.drafted_in_a_row >= PROBE_EVERY
+        !self.decode.knows(decode_rows) || self.drafted_in_a_row >= PROBE_EVERY
     }
 
     // === Measurements ===
@@ -90,6 +95,7 @@ impl Costs {
     /// Learns from an executed step.
     pub(super) fn observe(&mut self, step: &Step, in_flight: StepInFlight, elapsed: Duration) {
         let StepInFlight { prompt_rows, draft_rows, moved_bytes } = in_flight;
+        self.drafts.pass_step();
         let copies = step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. }));
         if moved_bytes > 0
             && draft_rows == 0
@@ -136,7 +142,7 @@ impl Costs {
         if step.kv.iter().all(|op| matches!(op, KvOp::Truncate { .. }))
             && let Some(decode_seconds) = self.decode.expected(sequences)
         {
-            // No row takes longer than a step of its own; what does was something else, and would count for long.
+            // A row takes no longer than a step of its own: what took longer is assumed to have been something else.
             let most = f64::from(draft_rows) * decode_seconds;
             self.drafts.observe(sequences, draft_rows, (elapsed.as_secs_f64() - decode_seconds).clamp(0.0, most));
         }
