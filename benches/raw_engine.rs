@@ -82,6 +82,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => FlashAttention::Auto,
     };
     let batches: Vec<u32> = matches.remove_many("batch").into_iter().flatten().collect();
+    if beside > prompt {
+        return Err("--beside is more than --prompt, which that prompt has too".into());
+    }
     let options = EngineOptions {
         max_model_len: Some(max_model_len),
         max_num_seqs: Some(batches.iter().copied().max().unwrap_or(1) + u32::from(beside > 0)),

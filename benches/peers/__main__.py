@@ -26,23 +26,27 @@ from servers import Server
 
 
 def measure(args, setups, table, round_number):
-    """Adds a round to the values of each figure and contender."""
+    """Adds a round to the values of each figure and contender.
+
+    Contenders take turns at each row: a machine's speed moves within minutes, and a ratio should be of neighbours in time.
+    """
     for setup in setups:
-        for name, command in setup.contenders.items():
-            for figure, value in one_turn(args, setup, name, command, round_number).items():
-                table.setdefault(figure, {}).setdefault(name, []).append(value)
+        for row in setup.rows.values():
+            for name, command in setup.contenders.items():
+                for figure, value in one_turn(args, setup, name, command, row, round_number).items():
+                    table.setdefault(figure, {}).setdefault(name, []).append(value)
         for figure, value in contenders.raw_engine(args, setup).items():
             table[figure].setdefault(figures.RAW, []).append(value)
 
 
-def one_turn(args, setup, name, command, round_number):
-    """The figures of a contender in a round."""
+def one_turn(args, setup, name, command, row, round_number):
+    """The figures of a contender in a row of a round."""
     if setup.starts:
-        return {figure: value for row in setup.rows.values() for figure, value in row(args, name, command, round_number).items()}
+        return row(args, name, command, round_number)
     with Server(name, command) as server:
         # A server that has just started has neither touched its memory nor learnt what steps take.
         load.rate(args, server, "w1", 4, 8, 9999, max_tokens=16)
-        return {figure: value for row in setup.rows.values() for figure, value in row(args, server, round_number).items()}
+        return row(args, server, round_number)
 
 
 def setting(args):

@@ -7,10 +7,10 @@
 //! from the model's own distribution, and nothing is lost if it is not the guessed one.
 //!
 //! Owns the policy, which uses measured times (`costs`) and the rate of right drafts. A row is worth its time if the
-//! probability that it counts, in tokens, is more than a step without it yields in the same time. A draft that would not
-//! pay gets no rows: its first token is compared with the one that is drawn anyway. So a sequence whose drafts fail
-//! loses no time with them, and drafts get rows again as soon as they come true. Where prompts wait there are no drafts:
-//! rows of prompts are worth more.
+//! probability that it counts, in tokens, is more than a step without it yields in the same time. A draft that would
+//! not pay gets no rows: its first token is compared with the one that is drawn anyway. So a sequence whose drafts fail
+//! loses no time with them, and drafts get rows again soon after they come true. Where prompts wait there are no
+//! drafts: rows of prompts are worth more.
 //!
 //! Drafts of a draft model take time themselves. There, drafts that do not pay pause, longer each time.
 
@@ -165,8 +165,9 @@ impl Scheduler {
         }
     }
 
-    /// The number of tokens of each draft that is expected to pay, if a step with these is expected to yield more tokens
-    /// a second than one without; otherwise none. Drafts that cost time pause where they pay alone but not together.
+    /// The number of tokens of each draft that is expected to pay, if a step with these is expected to yield more
+    /// tokens a second than one without; otherwise none. Drafts that cost time pause where they pay alone but not
+    /// together.
     fn paying(&mut self, drafted: &[SequenceId], decode_rows: u32) -> Vec<u32> {
         let none = vec![0; drafted.len()];
         let cost = self.costs.draft_cost(decode_rows).zip(self.costs.decode_seconds(decode_rows));
@@ -223,8 +224,8 @@ impl Scheduler {
     }
 }
 
-/// Number of tokens of a draft whose rows are worth it if the probability to be right is `rate` for each, and a row must
-/// count with a probability of `least`. The last of k tokens counts with a probability of rateᵏ.
+/// Number of tokens of a draft whose rows are worth it if the probability to be right is `rate` for each, and a row
+/// must count with a probability of `least`. The last of k tokens counts with a probability of rateᵏ.
 fn worth(least: f64, rate: f64) -> u32 {
     // The cast saturates.
     (least.min(1.0).ln() / rate.ln()) as u32

@@ -7,6 +7,7 @@
 //! twinnydotdev/twinny (`src/extension/completion/request-body.ts`).
 
 use crate::support::server::{Answer, TestServer};
+use llamero::protocol::EngineStats;
 use serde_json::{Value, json};
 
 /// llama.vscode, a completion at the cursor.
@@ -189,7 +190,15 @@ async fn a_busy_slot_is_shown_and_none_free_is_an_error_on_request() {
     server.gate().hold_after(1);
     let body = json!({"prompt": "a", "n_predict": 2000, "ignore_eos": true, "stream": true, "n_cmpl": 4});
     let stream = server.stream("/completion", &body).await;
-    server.until(|stats| stats.gauges.running == 4).await;
+    // The four sequences of the request may come between steps.
+    let all_run = |stats: &EngineStats| {
+        let all_run = stats.gauges.running == 4;
+        if !all_run {
+            server.gate().hold_after(1);
+        }
+        all_run
+    };
+    server.until(all_run).await;
 
     let (slots, refused) = (server.get("/slots").await, server.get("/slots?fail_on_no_slot=1").await);
 
