@@ -1,9 +1,9 @@
-//! What the engine can do at best: W1's tokens through `llamero::llama` alone, without server, scheduler and sampler.
+//! The upper bound of the server's speed: computes W1's tokens through `llamero::llama` alone, without server,
+//! scheduler and sampler.
 //!
-//! `benches/peers` holds the server against it, and options of the engine are compared with it. `--beside` adds rows of
-//! one more prompt to each step: one graph with `--kv-layout unified`, two with `split`. Decodes fixed tokens,
-//! because their values change nothing about the time; logits are asked for as a sampler would. Prints one JSON object
-//! per batch size.
+//! `benches/peers` compares the server with it, and it compares options of the engine. `--beside` adds rows of one more
+//! prompt to each step: one graph with `--kv-layout unified`, two with `split`. The tokens are fixed, because their
+//! values change nothing about the time; logits are read as a sampler would. Prints one JSON object per batch size.
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its result")]
 
@@ -31,11 +31,11 @@ struct Shape {
     batch: u32,
     /// Rows of one more prompt in each step that decodes.
     beside: u32,
-    /// Whether all sequences have one prompt, which is computed once.
+    /// True if all sequences have one prompt, which is computed once.
     shared: bool,
 }
 
-/// What the parts of a run took.
+/// The times of the parts of a run.
 #[derive(Clone, Copy, Default)]
 struct Times {
     prompts: Duration,
@@ -112,7 +112,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let step_ms = times.decoding.as_secs_f64() * 1e3 / steps;
         println!(
             "{}",
-            json!({"batch": batch, "seconds": seconds, "output_tokens_per_second": tokens / seconds, "decode_step_ms": step_ms})
+            json!({"batch": batch, "beside": beside, "seconds": seconds, "output_tokens_per_second": tokens / seconds, "decode_step_ms": step_ms})
         );
     }
     Ok(())

@@ -31,12 +31,12 @@ def measure(args, setups, table, round_number):
     Contenders take turns at each row: a machine's speed moves within minutes, and a ratio should be of neighbours in time.
     """
     for setup in setups:
-        for row in setup.rows.values():
+        for row_name, row in setup.rows.items():
             for name, command in setup.contenders.items():
                 for figure, value in one_turn(args, setup, name, command, row, round_number).items():
                     table.setdefault(figure, {}).setdefault(name, []).append(value)
-        for figure, value in contenders.raw_engine(args, setup).items():
-            table[figure].setdefault(figures.RAW, []).append(value)
+            for figure, value in contenders.raw_engine(args, setup, row_name).items():
+                table[figure].setdefault(figures.RAW, []).append(value)
 
 
 def one_turn(args, setup, name, command, row, round_number):

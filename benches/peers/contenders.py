@@ -80,27 +80,20 @@ ROWS = ["w1", "sampled", "w2", "w3", "open", "w4", "w5", "long", "idle", "queued
 # Rows that make sense for a model whose texts mean nothing, and for one whose steps take tenths of a second.
 SHAPE_ROWS = ["w1", "sampled", "w3", "open", "long"]
 
-# What benches/raw_engine.rs computes for the figures of a row: prompt, output, batches.
-RAW_SHAPES = {"w1": (104, 64, (1, 4, 16)), "w5": (32, 128, (1, 8, 32))}
-# Figures that are compared, for each row that has them.
-RAW_NAMES = {"w1": {"w1": "w1", "sampled": "w1 at 0.8,"}, "w5": {"w5": "w5"}}
+# The work of benches/raw_engine.rs for a row: prefix of the figures that it is compared with, prompt, output, batches.
+RAW_SHAPES = {"w1": ("w1", 104, 64, (1, 4, 16)), "sampled": ("w1 at 0.8,", 104, 64, (1, 4, 16)), "w5": ("w5", 32, 128, (1, 8, 32))}
 
 
-def raw_engine(args, setup):
-    """The figures of a setup's rows by llama.cpp alone, where it is asked for the same tokens."""
-    figures = {}
-    for row in RAW_SHAPES:
-        names = [name for of, name in RAW_NAMES[row].items() if of in setup.rows]
-        if not names:
-            continue
-        prompt, output, batches = RAW_SHAPES[row]
-        numbers = {"threads": args.threads, "max-model-len": setup.model.context, "prompt": prompt, "output": output,
-                   "rounds": 1 if args.quick else 2}
-        words = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
-        batches = [batch for batch in batches if batch <= setup.model.sequences]
-        words += [word for batch in batches for word in ("--batch", str(batch))]
-        command = ["cargo", "bench", "--quiet", "--bench", "raw_engine", "--", "--model", str(setup.model.file), *words]
-        lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-        for result in (json.loads(line) for line in lines if line.startswith("{")):
-            figures |= {f"{name} C={result['batch']}, tokens/s": result["output_tokens_per_second"] for name in names}
-    return figures
+def raw_engine(args, setup, row):
+    """The figures of a setup's row by llama.cpp alone, where it is asked for the same tokens."""
+    if row not in RAW_SHAPES:
+        return {}
+    name, prompt, output, batches = RAW_SHAPES[row]
+    numbers = {"threads": args.threads, "max-model-len": setup.model.context, "prompt": prompt, "output": output,
+               "rounds": 1 if args.quick else 2}
+    words = [word for option, value in numbers.items() for word in (f"--{option}", str(value))]
+    words += [word for batch in batches if batch <= setup.model.sequences for word in ("--batch", str(batch))]
+    command = ["cargo", "bench", "--quiet", "--bench", "raw_engine", "--", "--model", str(setup.model.file), *words]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    results = [json.loads(line) for line in lines if line.startswith("{")]
+    return {f"{name} C={result['batch']}, tokens/s": result["output_tokens_per_second"] for result in results}

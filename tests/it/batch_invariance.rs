@@ -44,6 +44,8 @@ struct Scenario {
     forced: u32,
     /// Maximum number of tokens guessed ahead of each sequence.
     draft: u32,
+    /// True if drafts come from a draft model, so that those that fail pause.
+    drafts_cost_time: bool,
     /// Interval of contents that cannot be saved to host memory: every n-th one; 0 for none.
     lost_saves: u64,
 }
@@ -72,10 +74,10 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         mixed,
     });
     let faults = proptest::collection::vec((0u64..150, any::<bool>()), 0..5);
-    let ahead = (prop_oneof![2 => Just(0u32), 1 => 1u32..12], prop_oneof![1 => Just(0u32), 1 => 1u32..12]);
+    let ahead = (prop_oneof![2 => Just(0u32), 1 => 1u32..12], prop_oneof![1 => Just(0u32), 1 => 1u32..12], any::<bool>());
     let lost_saves = prop_oneof![3 => Just(0u64), 1 => 1u64..5];
     (machine, cost, 1.0f32..5.0, arrivals(), faults, prop_oneof![3 => Just(0u32), 1 => 0u32..200], ahead, lost_saves).prop_map(
-        |(limits, cost, ratio, arrivals, faults, missing_cells, (forced, draft), lost_saves)| Scenario {
+        |(limits, cost, ratio, arrivals, faults, missing_cells, (forced, draft, drafts_cost_time), lost_saves)| Scenario {
             limits,
             cost,
             ratio,
@@ -84,6 +86,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
             missing_cells,
             forced,
             draft,
+            drafts_cost_time,
             lost_saves,
         },
     )
@@ -101,7 +104,7 @@ impl Scenario {
     /// Runs the scenario to its end and returns the driver, idle.
     fn run(&self, runner: FakeRunner) -> Driver {
         let mut driver = Driver { forced: self.forced, draft: self.draft, ..Driver::new(runner, self.ratio) };
-        if self.draft % 2 == 1 {
+        if self.drafts_cost_time {
             driver = driver.with_draft_model();
         }
         let work: u32 = self.arrivals.iter().map(|a| a.common + a.tail + a.max_tokens).sum();

@@ -59,7 +59,8 @@ impl Scheduler {
         if self.waiting_for_rows(&prefilling) > 0 || self.costs.wants_pure_decode(rows) {
             return Vec::new();
         }
-        let (least_chance, wants_trial) = (self.least_chance(rows), self.costs.wants_drafts(rows));
+        let least_chance = self.break_even(rows).map(|(_, row)| row);
+        let wants_trial = self.costs.wants_drafts(rows);
         let requests = decoding.into_iter().map(|id| DraftRequest { id, max_tokens: self.draft_len(id, least_chance, wants_trial) });
         requests.filter(|request| request.max_tokens > 0).collect()
     }
@@ -85,12 +86,12 @@ impl Scheduler {
         self.sequences.get(&id).map_or(&[], |sequence| &sequence.tokens)
     }
 
-    /// The smallest probability of counting at which a row of a draft is worth its time, beside `decode_rows` rows that
-    /// decode. `None` until it is known.
-    fn least_chance(&self, decode_rows: u32) -> Option<f64> {
-        let (_, per_row) = self.costs.draft_cost(decode_rows)?;
-        let decode_seconds = self.costs.decode_seconds(decode_rows)?;
-        Some(MARGIN * per_row * f64::from(decode_rows) / decode_seconds)
+    /// The number of guessed tokens that must count to be worth the time of draft rows beside `decode_rows` rows that
+    /// decode: for all drafts of a step together, and for each row. `None` until it is known.
+    fn break_even(&self, decode_rows: u32) -> Option<(f64, f64)> {
+        let (fixed, per_row) = self.costs.draft_cost(decode_rows)?;
+        let tokens_per_second = f64::from(decode_rows) / self.costs.decode_seconds(decode_rows)?;
+        Some((MARGIN * fixed * tokens_per_second, MARGIN * per_row * tokens_per_second))
     }
 
     /// Number of tokens to guess for a sequence now: those that are worth it, or some to learn from.
@@ -112,11 +113,11 @@ impl Scheduler {
                 return 0;
             }
         }
-        match may_try {
-            // One token is enough to watch.
-            true => max.min(if wants_trial { TRIAL_TOKENS } else { 1 }),
-            false => 0,
+        if !may_try {
+            return 0;
         }
+        // One token is enough to watch.
+        max.min(if wants_trial { TRIAL_TOKENS } else { 1 })
     }
 
     /// Adds rows for drafts that are worth it, and returns the number of rows. Nothing is evicted for them. The other
@@ -153,46 +154,39 @@ impl Scheduler {
     /// The number of tokens of each draft that get rows: all, of those that pay, or a few where the cost of rows is
     /// unknown or was measured long ago.
     fn draft_rows(&mut self, drafted: &[SequenceId], decode_rows: u32) -> Vec<u32> {
-        let paying = self.paying(drafted, decode_rows);
-        if paying.iter().any(|len| *len > 0) {
-            paying
-        } else if self.costs.wants_drafts(decode_rows) {
-            let most = position(decode_rows.div_ceil(TRIAL_SEQUENCES));
-            let trial = |(place, id)| if place < most { count(self.sequences[id].draft.len()).min(TRIAL_TOKENS) } else { 0 };
-            drafted.iter().enumerate().map(trial).collect()
-        } else {
-            vec![0; drafted.len()]
+        if let Some(paying) = self.paying(drafted, decode_rows) {
+            return paying;
         }
+        let most = if self.costs.wants_drafts(decode_rows) { position(decode_rows.div_ceil(TRIAL_SEQUENCES)) } else { 0 };
+        let trial = |(place, id)| if place < most { count(self.sequences[id].draft.len()).min(TRIAL_TOKENS) } else { 0 };
+        drafted.iter().enumerate().map(trial).collect()
     }
 
-    /// The number of tokens of each draft that is expected to pay, if a step with these is expected to yield more
-    /// tokens a second than one without; otherwise none. Drafts that cost time pause where they pay alone but not
-    /// together.
-    fn paying(&mut self, drafted: &[SequenceId], decode_rows: u32) -> Vec<u32> {
-        let none = vec![0; drafted.len()];
-        let cost = self.costs.draft_cost(decode_rows).zip(self.costs.decode_seconds(decode_rows));
-        let (Some(least), Some(((fixed, per_row), decode_seconds))) = (self.least_chance(decode_rows), cost) else { return none };
+    /// The number of tokens of each draft that is expected to pay, 0 for the others; `None` if a step with these drafts
+    /// is not expected to yield more tokens a second than one without. Drafts that cost time pause where they pay alone
+    /// but not together.
+    fn paying(&mut self, drafted: &[SequenceId], decode_rows: u32) -> Option<Vec<u32>> {
+        let (fixed, per_row) = self.break_even(decode_rows)?;
         let usual = self.acceptance.rate(FIRST_RATE);
-        let (mut tokens, mut yields, mut lens) = (0, 0.0, none.clone());
+        let (mut tokens, mut yields, mut lens) = (0, 0.0, vec![0; drafted.len()]);
         for (id, paying) in drafted.iter().zip(&mut lens) {
             let sequence = &self.sequences[id];
             let (len, rate) = (count(sequence.draft.len()), sequence.acceptance.rate(usual));
-            if worth(least, rate) > 0 {
+            if worth(per_row, rate) > 0 {
                 *paying = len;
                 tokens += len;
                 yields += rate * (1.0 - rate.powf(len.into())) / (1.0 - rate);
             }
         }
-        let cost = fixed + per_row * f64::from(tokens);
-        if yields * decode_seconds > MARGIN * cost * f64::from(decode_rows) {
-            return lens;
+        if yields > fixed + per_row * f64::from(tokens) {
+            return Some(lens);
         }
-        for id in drafted.iter().zip(lens).filter_map(|(id, len)| (len > 0 && self.drafts_cost_time).then_some(id)) {
+        for (id, _) in drafted.iter().zip(lens).filter(|(_, len)| *len > 0 && self.drafts_cost_time) {
             if let Some(sequence) = self.sequences.get_mut(id) {
                 sequence.acceptance.pause();
             }
         }
-        none
+        None
     }
 
     /// Compares a sequence's watched guess with `next`, the tokens that were drawn.

@@ -19,7 +19,7 @@ pub(super) struct DraftCost {
     classes: [Class; CLASSES],
 }
 
-/// What is known about steps of a class.
+/// The time of draft rows in steps of one class, and the age of that measurement.
 #[derive(Debug)]
 struct Class {
     /// The time that draft rows add.

@@ -145,7 +145,7 @@ fn drafts_that_come_true_grow_and_those_that_do_not_get_rows_only_to_measure_the
     assert_eq!(drafted, 9, "three measurements of three rows, after 96, 192 and 384 steps");
 
     let again = run(&mut bench, 100, true, 2);
-    assert!(again > 500, "they are taken up again at once, got {again} tokens in 100 steps");
+    assert!(again > 500, "they are taken up again soon, got {again} tokens in 100 steps");
 }
 
 /// Runs `steps` steps with a draft of `len` tokens wherever one is asked for, whose first `right` tokens are right. A
