@@ -148,40 +148,59 @@ fn drafts_that_come_true_grow_and_those_that_do_not_get_rows_only_to_measure_the
     assert!(again > 500, "they are taken up again soon, got {again} tokens in 100 steps");
 }
 
-/// Runs `steps` steps with a draft of `len` tokens wherever one is asked for, whose first `right` tokens are right. A
-/// step takes 10 ms, and `extra` ms more if it has rows of a draft. Returns the steps in which drafts were asked for.
-fn asked(bench: &mut Bench, steps: u32, len: usize, right: usize, extra: u64) -> Vec<u32> {
+/// Runs `steps` steps with a draft of the whole length wherever one is asked for. The first token of every n-th draft is
+/// right, n being `right_every`, and no other token is. A step takes 100 ms, and if it has rows of a draft, 80 ms more
+/// and `per_row` ms for each. Returns the steps in which drafts were asked for.
+fn asked(bench: &mut Bench, steps: usize, right_every: usize, per_row: u64) -> Vec<usize> {
     let mut asked = Vec::new();
     for number in 0..steps {
+        let mut next = vec![NEXT];
         for DraftRequest { id, max_tokens } in bench.0.take_draft_requests() {
-            let mut draft = [vec![NEXT; right], vec![Token(8000); len]].concat();
-            draft.truncate(lengths::position(max_tokens));
+            let mut draft = vec![Token(8000); lengths::position(max_tokens)];
+            if asked.len() % right_every == 0 {
+                draft[0] = NEXT;
+                next = vec![NEXT, NEXT];
+            }
             bench.0.propose(id, draft);
             asked.push(number);
         }
         let step = bench.plan();
         let drafted = step.rows.len() - 1;
-        complete(bench, &step, &vec![NEXT; drafted.min(right) + 1], false, if drafted > 0 { 10 + extra } else { 10 });
+        next.truncate(drafted + 1);
+        let millis = if drafted > 0 { 180 + per_row * u64::try_from(drafted).unwrap() } else { 100 };
+        complete(bench, &step, &next, false, millis);
     }
     asked
+}
+
+fn intervals(asked: &[usize]) -> Vec<usize> {
+    asked.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
 #[test]
 fn drafts_of_a_model_that_do_not_come_true_are_made_after_pauses_that_grow() {
     let mut bench = Bench(decoding(limits(2, 64, 16_000)).0.with_draft_model());
-    let asked = asked(&mut bench, 3000, 3, 0, 10);
+    let intervals = intervals(&asked(&mut bench, 3000, usize::MAX, 1));
 
-    let pauses: Vec<u32> = asked.windows(2).map(|pair| pair[1] - pair[0]).skip_while(|pause| *pause == 1).collect();
-    assert!(pauses.len() >= 5 && pauses.is_sorted(), "{pauses:?}");
+    let pauses: Vec<usize> = intervals.into_iter().skip_while(|steps| *steps < 96).collect();
+    assert!(pauses.len() >= 4 && pauses.is_sorted(), "{pauses:?}");
     assert!(pauses.last().is_some_and(|last| *last > 512), "{pauses:?}");
 }
 
 #[test]
-fn drafts_of_a_model_that_pay_alone_but_not_with_the_cost_of_their_graph_pause_too() {
+fn drafts_of_a_model_that_come_true_and_are_too_dear_are_made_every_96_steps_at_most() {
     let mut bench = Bench(decoding(limits(2, 64, 16_000)).0.with_draft_model());
-    let asked = asked(&mut bench, 2000, 8, 1, 40);
+    let intervals = intervals(&asked(&mut bench, 3000, 1, 100));
 
-    assert!(asked.len() < 400, "asked for {} drafts in 2000 steps", asked.len());
+    assert!(intervals.len() > 10 && intervals[3..].iter().all(|steps| *steps >= 96), "{intervals:?}");
+}
+
+#[test]
+fn drafts_of_a_model_that_pay_by_their_rows_but_not_by_their_graph_pause_too() {
+    let mut bench = Bench(decoding(limits(2, 64, 16_000)).0.with_draft_model());
+    let asked = asked(&mut bench, 3000, 3, 1);
+
+    assert!(asked.len() < 60, "{:?}", intervals(&asked));
 }
 
 #[test]
