@@ -90,7 +90,7 @@ def client(port, seed, shared, deadline, results):
             fault = repr(error)
         results.append((name, fault))
         if fault:
-            # What fails at once would else be asked for a thousand times a second.
+            # Otherwise a request that fails at once would be sent a thousand times a second.
             time.sleep(1)
 
 

@@ -203,7 +203,7 @@ setup_pip() {
     has_pip || make_venv || say "no pip and no python3-venv here: the default model cannot be fetched (any GGUF file can be served: --model PATH)"
 }
 
-# What the build reads from the environment.
+# Variables that the build reads from the environment.
 setup_build_environment() {
     if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then
         say "ignoring SOURCE_DATE_EPOCH: with it llama.cpp is built without this processor's instructions, several times slower"

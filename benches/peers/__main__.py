@@ -50,7 +50,7 @@ def one_turn(args, setup, name, command, row, round_number):
 
 
 def setting(args):
-    """What a reader needs to judge the figures; no paths of this machine."""
+    """The machine, model and versions by which a reader judges the figures; no paths of this machine."""
     with open("/proc/cpuinfo") as info:
         cpu = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
     with open(args.model, "rb") as model:

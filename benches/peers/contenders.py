@@ -1,4 +1,4 @@
-"""Who is measured, with which options, on which rows. A setup is a set of contenders that do the same work."""
+"""The contenders, their options and their rows. A setup is a set of contenders that do the same work."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Setup:
     model: Model
     contenders: dict
     rows: dict
-    # Whether rows start their server themselves.
+    # True if rows start their server themselves.
     starts: bool = False
 
 

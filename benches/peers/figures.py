@@ -8,7 +8,7 @@ OURS, PEER, RAW = "llamero", "llama-server", "raw engine"
 
 @dataclass(frozen=True)
 class Aim:
-    """What a figure should be: of the ratio to the peer, of ours alone, or of the ratio to the raw engine."""
+    """The bound that a figure should keep: of the ratio to the peer, of ours alone, or of the ratio to the raw engine."""
 
     of: str
     at_least: float = float("-inf")

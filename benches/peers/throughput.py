@@ -113,7 +113,7 @@ def w4(args, server, round_number):
 
 
 def is_person(text):
-    """Whether a text is an object of W4's schema (src/cli/bench/workload.rs)."""
+    """True if a text is an object of W4's schema (src/cli/bench/workload.rs)."""
     try:
         person = json.loads(text)
     except ValueError:

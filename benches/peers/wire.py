@@ -45,7 +45,7 @@ def first_token(connection):
 
 
 def is_open(connection):
-    """Whether the server has left an idle connection open."""
+    """True if the server has left an idle connection open."""
     connection.setblocking(False)
     try:
         return connection.recv(1) != b""

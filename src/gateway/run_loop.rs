@@ -87,7 +87,7 @@ impl<L: Launcher> RunLoop<L> {
             };
             let replay = self.record_exit(&death);
             if self.should_give_up(&death) {
-                // Whoever waits for the end reports it, once.
+                // The task that waits for the end reports it, once.
                 break End::GaveUp(death);
             }
             self.log_death(&death, &replay);

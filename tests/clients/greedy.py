@@ -27,7 +27,7 @@ PROMPTS = [
 
 @dataclass
 class Stream:
-    """What one stream delivered: its tokens' texts, and for each the two best log-probabilities."""
+    """The content of one stream: its tokens' texts, and for each the two best log-probabilities."""
 
     tokens: list = field(default_factory=list)
     top: list = field(default_factory=list)

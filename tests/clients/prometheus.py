@@ -26,7 +26,7 @@ scrape_configs:
 
 
 def missing():
-    """Why there is no Prometheus here, or None."""
+    """The reason for which there is no Prometheus here, or None."""
     return None if binary("prometheus") else "SKIPPED: no prometheus here (apt-get install prometheus)"
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from support import free_port, wait_until
 
-# What an operator writes to keep connections to the server open; everything else is nginx's default, so that one answer
+# The configuration of an operator who keeps connections to the server open; everything else is nginx's default, so that one answer
 # that it does not understand takes the server out for ten seconds.
 NGINX = """
 daemon off;
@@ -63,7 +63,7 @@ def binary(name):
 
 
 def missing(name):
-    """Why this proxy cannot be tested with here, or None."""
+    """The reason for which this proxy cannot be tested with here, or None."""
     return None if binary(name) else f"SKIPPED: no {name} here (apt-get install {name})"
 
 

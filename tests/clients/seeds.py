@@ -1,4 +1,4 @@
-"""Whether the same seed gives the same text: forty prompts alone, beside others, from the cache, and across a death of the engine.
+"""Compares texts of the same seed: forty prompts alone, beside others, from the cache, and across a death of the engine.
 
 As a program it prints, for a model file, how many of the forty texts are equal to those of a fresh server that got one request after the other:
 

@@ -26,7 +26,7 @@ STOP_SECONDS = 60
 
 
 def missing():
-    """What these tests need and is not here, or None."""
+    """A thing that these tests need and that is not here, or None."""
     if not BINARY.is_file():
         return f"no binary at {BINARY}: cargo build --release, or set LLAMERO_BIN"
     if not MODEL_FILE.is_file():
@@ -86,7 +86,7 @@ class Server:
         self.pid = self.process.pid
 
     def ready(self):
-        """Whether /readyz says so. Fails if the server has ended."""
+        """True if /readyz says so. Fails if the server has ended."""
         assert self.alive(), f"exit {self.process.returncode}:\n{self.log_tail()}"
         try:
             return self.ask("/readyz").status == 200

@@ -1,4 +1,4 @@
-"""What a user of `openai` gets from /v1/chat/completions: answers, streams, choices, logprobs, tools, parsed objects, refusals."""
+"""The answers that a user of `openai` gets from /v1/chat/completions: answers, streams, choices, logprobs, tools, parsed objects, refusals."""
 
 import json
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What a user of `openai` gets from /v1/completions: text, streams, usage, choices, logprobs, stops, seeds."""
+"""The answers that a user of `openai` gets from /v1/completions: text, streams, usage, choices, logprobs, stops, seeds."""
 
 import pytest
 from support import MODEL

@@ -1,4 +1,4 @@
-"""What is generated under a constraint obeys it, as judged by `jsonschema`, Python's `re` and its parser.
+"""Texts that are generated under a constraint obey it, as judged by `jsonschema`, Python's `re` and its parser.
 
 Everything is sampled at temperature 1 from a small model that would say something else, with seeds. Texts are bounded by
 their constraints, so each must end by itself within its budget.

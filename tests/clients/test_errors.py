@@ -1,4 +1,4 @@
-"""What a user of `openai` sees when something is wrong: the SDK's typed errors, with code, param and remedy."""
+"""The errors that a user of `openai` sees: the SDK's typed errors, with code, param and remedy."""
 
 import re
 import time

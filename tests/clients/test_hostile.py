@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(600)
 
 GOOD_KEY, OTHER_KEY, HOSTILE_KEY = "sk-good-0123456789", "sk-other-0123456789", "sk-hostile-0123456789"
 MAX_TOKENS = 48
-# What an attack may add to the longest gap between two tokens of a good client, and to the time of a probe. On two cores that the
+# Seconds that an attack may add to the longest gap between two tokens of a good client, and to the time of a probe. On two cores that the
 # attackers and the engine share, 0.3 s and 0.02 s were seen; without what the server does about these attacks they were tens of seconds.
 MAX_ADDED_GAP_SECONDS = 1
 MAX_PROBE_SECONDS = 1
@@ -110,7 +110,7 @@ class GoodClients:
 
 
 class Traces:
-    """What both processes hold: memory of their own, threads, descriptors."""
+    """The resources of both processes: memory of their own, threads, descriptors."""
 
     def __init__(self, server):
         self.server = server
@@ -165,8 +165,8 @@ def attack(server, *names):
 
 
 def warm_up(server):
-    """What a server makes when it is first needed and keeps: threads, compilers, the scratch memory of large graphs, and the
-    constraints that were compiled last."""
+    """Makes the server create the things that it creates at first need and keeps: threads, compilers, the scratch memory of large
+    graphs, and the constraints that were compiled last."""
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}}
     body = {"model": server.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20, "response_format": schema}
     authorized = {"authorization": f"Bearer {HOSTILE_KEY}"}
@@ -177,7 +177,7 @@ def warm_up(server):
 
 
 def quiet(server):
-    """Whether no request runs or waits."""
+    """True if no request runs or waits."""
     metrics = server.ask("/metrics", headers={"authorization": f"Bearer {GOOD_KEY}"}).body.decode()
     return re.findall(r"^vllm:num_requests_(?:running|waiting)(?:\{.*\})? (\S+)$", metrics, re.MULTILINE) == ["0", "0"]
 
@@ -204,7 +204,7 @@ def test_hostile_clients_harm_nobody_else_and_leave_nothing_behind(server, tmp_p
 
 
 def is_back(now, before):
-    """Whether nothing more is held than before, but for members of pools, which come as they are needed and are few."""
+    """True if nothing more is held than before, but for members of pools, which come as they are needed and are few."""
     return all(count <= before[name] + MAX_OF_POOLS.get(name, 0) for name, count in now.items())
 
 

@@ -33,7 +33,7 @@ def nobody_reads():
     return None, writer
 
 
-# What standard error is, and whether every line is lost: a reader that stalls may go on, so lines wait for it up to a bound.
+# Kinds of standard error, and true if every line is lost there: a reader that stalls may go on, so lines wait for it up to a bound.
 OUTPUTS = {
     "a reader that stalls": (lambda: full_pipe(blocking=True), False),
     "a pipe that does not block": (lambda: full_pipe(blocking=False), False),

@@ -1,4 +1,4 @@
-"""What a user of `anthropic` gets from /v1/messages: messages, streams, tools, counts, prefill, typed refusals."""
+"""The answers that a user of `anthropic` gets from /v1/messages: messages, streams, tools, counts, prefill, typed refusals."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What /openapi.json says is so: the document is valid, and whatever schemathesis makes of it is answered as it says."""
+"""The promises of /openapi.json hold: the document is valid, and whatever schemathesis makes of it is answered as it says."""
 
 import json
 import os

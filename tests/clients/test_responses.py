@@ -1,4 +1,4 @@
-"""What a user of `openai` gets from /v1/responses: answers, events, calls and their outputs, parsed objects, refusals."""
+"""The answers that a user of `openai` gets from /v1/responses: answers, events, calls and their outputs, parsed objects, refusals."""
 
 import json
 import re

@@ -44,6 +44,11 @@ fn no_comment_is_longer_than_120_characters() {
 }
 
 #[test]
+fn no_comment_begins_with_a_clause_for_a_noun() {
+    hold(rules::clauses, Source::is_rust);
+}
+
+#[test]
 fn every_source_file_begins_with_a_module_header() {
     hold(rules::header, Source::is_rust);
 }

@@ -19,7 +19,7 @@ EMBEDDING_MODEL = Path(os.environ.get("LLAMERO_TEST_EMBEDDING_MODEL", ROOT / "mo
 class Verdict(pydantic.BaseModel):
     """What somebody thinks of something."""
 
-    # What a schema does not forbid, a small model adds without end.
+    # A small model adds properties without end where a schema does not forbid them.
     model_config = pydantic.ConfigDict(extra="forbid")
 
     sentiment: Literal["good", "bad"]

@@ -4,7 +4,7 @@ from .requests import COMPLETIONS, chat, completion, encode, extreme_numbers, lo
 from .ways import ask, ask_in_pieces, at_once, leave
 
 WRONG_KEY = "sk-wrong"
-# What an answer that comes before its body has been read may be sent beside.
+# Size of a body that a server may answer before it has read all of it.
 BODY_BYTES = 800_000
 
 

@@ -1,4 +1,4 @@
-"""How hostile clients send: at once, in pieces, without waiting for the answer, and gone before it comes.
+"""Ways in which hostile clients send: at once, in pieces, without waiting for the answer, and gone before it comes.
 
 Every wait is bounded by PATIENCE; what goes wrong is returned as a sentence and never raised.
 """

@@ -1,4 +1,4 @@
-"""What a model computes, by llama-cpp-python: a program that reads questions as JSON and prints the answers as JSON.
+"""The numbers that a model computes, by llama-cpp-python: a program that reads questions as JSON and prints the answers as JSON.
 
 Runs in its own process and in its own environment (requirements.txt), knows nothing of llamero, and computes one
 text at a time: each prompt in one batch (for `greedy` all of it but the last token), then token by token.
@@ -40,7 +40,7 @@ def score(llm, context, continuation):
         "tokens": tokens,
         "logprob": float(chosen.sum()),
         "greedy": bool((rows.argmax(axis=-1) == targets).all()),
-        # How far each target is from the likeliest token, or ahead of the second likeliest.
+        # The smallest distance of a target from the likeliest token, or from the second likeliest if it is the likeliest itself.
         "margin": float(np.abs(chosen - np.where(rows.argmax(axis=-1) == targets, ordered[:, -2], ordered[:, -1])).min()),
     }
 

@@ -30,6 +30,12 @@ fn long_comments_refuses_every_kind_of_comment_but_no_table_code_or_address() {
     assert_eq!(lines(rules::long_comments, "src/a.rs", &format!("/// {}\n", "x ".repeat(58))), Vec::<usize>::new());
 }
 
+#[test]
+fn clauses_refuse_a_comment_that_begins_with_one_and_take_the_word_elsewhere() {
+    let text = "//! What it is.\n/// A size.\n    // Whether it fits.\nfn f() {} // Why?\n/// Whatsoever, see what it is.\n";
+    assert_eq!(lines(rules::clauses, "src/a.rs", text), [1, 3]);
+}
+
 /// The circles among `files`, each as one text.
 fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();

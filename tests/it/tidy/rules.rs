@@ -57,7 +57,20 @@ pub(super) fn long_comments(file: &Source) -> Vec<Offence> {
     offences
 }
 
-/// Every file begins with a description of what it is.
+/// No line of a comment begins with a clause that stands for a noun ("What is known about …"): a stranger has to read
+/// it twice.
+pub(super) fn clauses(file: &Source) -> Vec<Offence> {
+    const WORDS: [&str; 6] = ["What", "Whatever", "Whether", "Who", "Whoever", "Why"];
+    let comments = file.text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, line.trim_start().strip_prefix("//")?)));
+    let offenders = comments.filter_map(|(line, comment)| {
+        let word = comment.trim_start_matches(['/', '!']).split_whitespace().next()?;
+        let message = || Offence::new(file, line, format!("a comment that begins with \"{word}\": name the thing"));
+        WORDS.contains(&word).then(message)
+    });
+    offenders.collect()
+}
+
+/// Every file begins with a description of its purpose.
 pub(super) fn header(file: &Source) -> Vec<Offence> {
     if file.text.starts_with("//! ") {
         return Vec::new();

@@ -148,9 +148,9 @@ fn drafts_that_come_true_grow_and_those_that_do_not_get_rows_only_to_measure_the
     assert!(again > 500, "they are taken up again soon, got {again} tokens in 100 steps");
 }
 
-/// Runs `steps` steps with a draft of the whole length wherever one is asked for. The first token of every n-th draft is
-/// right, n being `right_every`, and no other token is. A step takes 100 ms, and if it has rows of a draft, 80 ms more
-/// and `per_row` ms for each. Returns the steps in which drafts were asked for.
+/// Runs `steps` steps with a draft of the whole length wherever one is asked for. The first token of every n-th draft
+/// is right, n being `right_every`, and no other token is. A step takes 100 ms, and if it has rows of a draft, 80 ms
+/// more and `per_row` ms for each. Returns the steps in which drafts were asked for.
 fn asked(bench: &mut Bench, steps: usize, right_every: usize, per_row: u64) -> Vec<usize> {
     let mut asked = Vec::new();
     for number in 0..steps {
