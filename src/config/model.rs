@@ -118,7 +118,7 @@ const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
     Kind::Number { min: 1.0, max: 100.0, auto: NO_WORDS },
     "8.0",
-    "Longest step with rows of a prompt, as a multiple of a step of running streams alone; up to 60 ms are always allowed, and more while more requests wait than stream.",
+    "Longest step with rows of a prompt, as a multiple of a step of running streams alone; up to 60 ms are always allowed, more while more requests wait than stream, and less beside more than four streams.",
 );
 
 const TARGET_ITL_MS: OptionSpec = OptionSpec::new(

@@ -6,7 +6,8 @@
 //! the model at hand: seconds that suit a small model leave a large one no room for a chunk.
 //!
 //! The time that prompt rows may add grows with the number of sequences that wait for their prompts: otherwise a batch
-//! would fill at the pace of its first stream. If a target in seconds is set, it is the bound instead, however many
+//! would fill at the pace of its first stream. And it grows more slowly than the decode step where many sequences
+//! stream, because all of them wait for one prompt. If a target in seconds is set, it is the bound instead, however many
 //! sequences wait.
 //!
 //! Model: `time(decode, prompt) = decode.expected(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed
@@ -34,6 +35,10 @@ const LEAST_RATE_IN_TARGET: f64 = 1.0 / 3.0;
 const PROBE_NEW_AFTER: u32 = 8;
 /// Number of prompt rows beside decode rows before anything was measured.
 const START_ROWS: u32 = 8;
+/// Largest number of decode rows beside which prompt rows get the full multiple of a decode step. Beside more streams
+/// they get the same share in proportion to this number: each gap delays more streams for the same prompt, and a batch
+/// that is full already gains little by one sequence more.
+const FEW_STREAMS: f64 = 4.0;
 /// Longest step that is never too long, seconds: sixteen tokens a second are twice the speed of reading, and prompts
 /// in smaller chunks take up to twice as long.
 const UNNOTICED_SECONDS: f64 = 0.06;
@@ -115,7 +120,8 @@ impl PromptBudget {
         let (allowed, least) = match self.target {
             Some(target) => ((target - decode_seconds).max(0.0), seconds_at(LEAST_RATE_IN_TARGET)),
             None => {
-                let usual = (self.extra * decode_seconds).min(MAX_STEP_SECONDS.max(decode_seconds));
+                let usual = self.extra * decode_seconds * (FEW_STREAMS / f64::from(decode_rows)).min(1.0);
+                let usual = usual.min(MAX_STEP_SECONDS.max(decode_seconds));
                 let usual = usual.max(UNNOTICED_SECONDS - decode.at_most(decode_rows));
                 let burst = (MAX_BURST_STEPS * decode_seconds).clamp(MAX_BURST_SECONDS, MAX_STEP_SECONDS).max(usual);
                 let whole_tile = f64::from(self.tile) * per_row;

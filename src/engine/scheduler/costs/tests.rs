@@ -223,6 +223,17 @@ fn more_waiting_sequences_get_more_rows_until_a_step_takes_twenty_times_as_long(
 }
 
 #[test]
+fn beside_more_than_four_streams_a_prompt_gets_a_smaller_multiple_of_their_step() {
+    // Rows of 1 ms beside steps of 40 ms: 7 · 40 ms for up to four streams.
+    for (streams, expected) in [(1, 280), (4, 280), (8, 140), (14, 80)] {
+        let mut costs = learnt(8.0, streams, 40.0, 30, |rows| rows);
+        costs.observe_rows(&step(streams, 300), ms(340.0));
+
+        assert_eq!(costs.prompt_rows(streams, 1), expected, "{streams} streams");
+    }
+}
+
+#[test]
 fn where_steps_are_short_waiting_sequences_get_a_quarter_of_a_second() {
     let mut costs = learnt(2.0, 4, 5.0, 30, |rows| 2.0 * rows);
     costs.observe_rows(&step(4, 200), ms(405.0));
