@@ -124,7 +124,7 @@ pub(super) async fn scrape(State(state): State<AppState>) -> Response {
         swap_bytes: generation.swap_bytes,
     });
     let (up, process) = (model.state() == ModelState::Ready, ProcessReading::read(handle.pid()));
-    let reading = EngineReading { up, stats: handle.stats(), deaths, process, cache };
+    let reading = EngineReading { up, still: handle.pulse().still, stats: handle.stats(), deaths, process, cache };
     ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics::render(&reading)).into_response()
 }
 

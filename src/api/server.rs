@@ -9,17 +9,24 @@ mod connections;
 mod peer;
 mod received;
 mod socket;
+pub mod tls;
 
 use crate::{config::ListenConfig, gateway::keys::KeyRing};
-use axum::Router;
-use axum_server::Handle;
+use axum::{Router, extract::Request};
+use axum_server::{Handle, accept::Accept, service::SendService, tls_rustls::RustlsAcceptor};
 use bounds::Bounds;
 use connections::BoundedAcceptor;
+use hyper::body::Incoming;
 use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr, TcpListener},
     time::Duration,
+};
+use tls::Certificate;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
 };
 
 /// The maximum number of connections at a time; further ones are closed at once. It is less if the process may open
@@ -64,6 +71,9 @@ pub enum ListenError {
         /// The address asked for.
         address: SocketAddr,
     },
+    /// A socket that another process opened has no address.
+    #[error("the socket that was handed over cannot be used: {0}")]
+    NotListening(io::Error),
     /// Any other failure to listen.
     #[error("cannot listen on {address}: {source}")]
     Other {
@@ -92,6 +102,8 @@ pub struct Server {
     address: SocketAddr,
     header_timeout: Duration,
     idle_timeout: Duration,
+    /// `None` for plain HTTP.
+    certificate: Option<Certificate>,
 }
 
 impl Server {
@@ -100,15 +112,33 @@ impl Server {
     /// # Errors
     /// `OpenToEverybody` before anything is opened, or the reason why the address is not available.
     pub fn bind(config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
-        if !config.host.is_loopback() && keys.is_empty() && !config.insecure_no_auth {
-            return Err(ListenError::OpenToEverybody { host: config.host });
-        }
+        check_reach(config.host, config, keys)?;
         let wanted = SocketAddr::new(config.host, config.port);
         let listener = TcpListener::bind(wanted).map_err(|source| ListenError::new(wanted, source))?;
         let address = listener.local_addr().map_err(|source| ListenError::new(wanted, source))?;
+        Ok(Self::new(listener, address, config))
+    }
+
+    /// Takes a socket that listens already, whatever host and port the configuration names.
+    ///
+    /// # Errors
+    /// `OpenToEverybody`, or `NotListening` if it is no such socket.
+    pub fn take_over(listener: TcpListener, config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
+        let address = listener.local_addr().map_err(ListenError::NotListening)?;
+        check_reach(address.ip(), config, keys)?;
+        Ok(Self::new(listener, address, config))
+    }
+
+    fn new(listener: TcpListener, address: SocketAddr, config: &ListenConfig) -> Self {
         // A later head on a connection may take as long as the silence before it.
         let idle_timeout = config.idle_timeout.max(config.header_timeout);
-        Ok(Self { listener, address, header_timeout: config.header_timeout, idle_timeout })
+        Self { listener, address, header_timeout: config.header_timeout, idle_timeout, certificate: None }
+    }
+
+    /// The same server, speaking TLS with this certificate.
+    #[must_use]
+    pub fn with_certificate(self, certificate: Option<Certificate>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// The address that the server listens on; if port 0 was asked for, its port is the one that the system chose.
@@ -128,27 +158,75 @@ impl Server {
     }
 
     async fn serve_within(self, bounds: Bounds, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
-        let handle = Handle::new();
-        let mut server = axum_server::from_tcp(self.listener)?
-            .acceptor(BoundedAcceptor::new(bounds))
-            .http1_only()
-            .first_request_timeout(self.header_timeout)
-            .accept_error_handler(|_peer, error| tracing::warn!(%error, "a connection was not accepted"))
-            .handle(handle.clone());
-        let mut builder = server.http_builder().http1();
-        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(self.idle_timeout);
-        // By default hyper cancels a request at the end of input; here `attend` decides.
-        builder.half_close(true);
-
-        let serving = server.serve(router.into_make_service());
-        tokio::pin!(serving);
-        let left = tokio::select! {
-            ended = &mut serving => return ended,
-            left = shutdown => left,
-        };
-        handle.graceful_shutdown(Some(left + FAREWELL));
-        serving.await
+        let Self { listener, header_timeout, idle_timeout, certificate, .. } = self;
+        let times = (header_timeout, idle_timeout);
+        let server = axum_server::from_tcp(listener)?;
+        let acceptor = BoundedAcceptor::new(bounds, certificate.is_some());
+        match certificate {
+            None => serve_by(server.acceptor(acceptor), times, router, shutdown).await,
+            Some(certificate) => {
+                let tls = RustlsAcceptor::new(certificate.current()).handshake_timeout(header_timeout);
+                serve_by(server.acceptor(tls.acceptor(acceptor)), times, router, shutdown).await
+            }
+        }
     }
+}
+
+/// Serves connections of this kind until `shutdown` is ready. The times are the longest waits for the first head of a
+/// connection and for a later one.
+async fn serve_by<A>(
+    server: axum_server::Server<SocketAddr, A>,
+    (header_timeout, idle_timeout): (Duration, Duration),
+    router: Router,
+    shutdown: impl Future<Output = Duration>,
+) -> io::Result<()>
+where
+    A: Accept<
+            TcpStream,
+            Router,
+            Stream: AsyncRead + AsyncWrite + Unpin + Send,
+            Service: SendService<Request<Incoming>> + Send,
+            Future: Send,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let handle = Handle::new();
+    let mut server = server
+        .http1_only()
+        .first_request_timeout(header_timeout)
+        .accept_error_handler(|peer, error| note_failure(peer.is_some(), error))
+        .handle(handle.clone());
+    let mut builder = server.http_builder().http1();
+    builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(idle_timeout);
+    // By default hyper cancels a request at the end of input; here `attend` decides.
+    builder.half_close(true);
+
+    let serving = server.serve(router.into_make_service());
+    tokio::pin!(serving);
+    let left = tokio::select! {
+        ended = &mut serving => return ended,
+        left = shutdown => left,
+    };
+    handle.graceful_shutdown(Some(left + FAREWELL));
+    serving.await
+}
+
+/// Logs that a connection was not accepted. `is_connected` is true if the client had connected. A client that then
+/// fails to speak TLS is worth no warning: everybody can connect, and port scans and some health checks say nothing.
+fn note_failure(is_connected: bool, error: &io::Error) {
+    if is_connected && error.kind() != io::ErrorKind::QuotaExceeded {
+        tracing::debug!(%error, "a connection was not accepted");
+    } else {
+        tracing::warn!(%error, "a connection was not accepted");
+    }
+}
+
+/// Refuses an address that others reach if nothing protects the server.
+fn check_reach(host: IpAddr, config: &ListenConfig, keys: &KeyRing) -> Result<(), ListenError> {
+    let is_protected = host.is_loopback() || !keys.is_empty() || config.insecure_no_auth;
+    if is_protected { Ok(()) } else { Err(ListenError::OpenToEverybody { host }) }
 }
 
 /// Raises the soft limit of open files to the hard one, and returns the number of connections that it allows. A server

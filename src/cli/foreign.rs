@@ -5,7 +5,7 @@
 use clap::error::{ContextKind, ContextValue};
 
 /// Flags of vLLM, llama-server and Ollama, and the way to what they do.
-const FLAGS: [(&[&str], &str); 14] = [
+const FLAGS: [(&[&str], &str); 15] = [
     (
         &["--gpu-memory-utilization", "--cpu-offload-gb", "--kv-cache-memory-bytes"],
         "memory is bounded by --max-model-len and --max-num-seqs; --n-gpu-layers puts a part of the layers on the GPU",
@@ -52,10 +52,8 @@ const FLAGS: [(&[&str], &str); 14] = [
         "--max-model-len with --rope-scaling yarn or linear is enough: the rest is that of the GGUF file",
     ),
     (&["--lora", "--enable-lora", "--lora-modules", "--mmproj", "-mm"], "adapters and other media are not supported"),
-    (
-        &["--ssl-keyfile", "--ssl-certfile", "--ssl-key-file", "--ssl-cert-file", "--root-path", "--api-prefix"],
-        "put a proxy in front, which may also add a prefix",
-    ),
+    (&["--root-path", "--api-prefix"], "put a proxy in front that adds the prefix"),
+    (&["--ssl-cert-reqs"], "--tls-client-ca names the certificates that vouch for clients"),
     (
         &["--cors-allowed-origins", "--allow-credentials", "--allowed-headers", "--allowed-methods"],
         "--cors-origins names the pages that may call",

@@ -16,6 +16,7 @@ mod logging;
 mod models;
 mod pull;
 mod serve;
+mod service_manager;
 mod signals;
 mod spelling;
 mod summary;

@@ -5,27 +5,44 @@
 
 mod calibrate;
 mod check;
+mod inherited_socket;
 mod model;
 mod stop;
 mod surroundings;
 
-use super::{args::ServeMode, logging, print, signals::Signals, summary::summary};
+use super::{
+    args::ServeMode,
+    logging, print,
+    service_manager::{self, Phase, ServiceManager},
+    signals::{Signals, StopSignals},
+    summary::summary,
+};
 use crate::telemetry::metrics;
 use crate::{
-    api::{layers::HostPolicy, router::router, server::Server, state::AppState},
+    api::{
+        layers::HostPolicy,
+        router::router,
+        server::{Server, tls::Certificate},
+        state::AppState,
+    },
     config::{ConfigErrors, Environment, Flags, LoadedConfig, ServeConfig, load},
     gateway::{
         engine_state::EngineState,
+        handle::EngineHandle,
         keys::KeyRing,
         models::{Model, Models},
         process::ProcessLauncher,
-        supervisor,
+        supervisor::{self, UnstartedEngine},
         templates::TemplateCache,
     },
 };
 use anyhow::{Context, anyhow, bail};
 use model::Found;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 use stop::Serving;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -47,6 +64,7 @@ pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> 
             ServeMode::Check | ServeMode::Run => check::check(&setup.loaded, environment)?,
         });
     }
+    let inherited = inherited_socket::take()?;
     surroundings::check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
     let runtime = runtime.context("the runtime cannot be started")?;
@@ -72,7 +90,7 @@ pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> 
     for note in setup.loaded.notes.drain(..) {
         tracing::info!("{note}");
     }
-    let ended = runtime.block_on(serve(setup, environment, signals));
+    let ended = runtime.block_on(serve(setup, environment, signals, inherited));
     // A file on a disk that does not respond must not keep the process alive.
     runtime.shutdown_background();
     ended
@@ -82,25 +100,34 @@ pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> 
 struct Setup {
     loaded: LoadedConfig,
     keys: KeyRing,
+    certificate: Option<Certificate>,
     templates: TemplateCache,
 }
 
 impl Setup {
-    fn read(flags: &Flags, environment: &Environment) -> Result<Self, ConfigErrors> {
+    /// Reads the configuration and the files. A certificate that cannot be used counts as a failure, not as a wrong
+    /// configuration: it may be in the middle of its renewal, so a service manager should try again.
+    fn read(flags: &Flags, environment: &Environment) -> anyhow::Result<Self> {
         let problem = |at: &str, message: String| ConfigErrors::one(at, message);
         let loaded = load(flags, environment)?;
         logging::expect(loaded.config.log_format);
         let keys = KeyRing::load(&loaded.config.keys).map_err(|error| problem("keys", error.to_string()))?;
+        let certificate = loaded.config.tls.as_ref().map(Certificate::load).transpose();
+        let certificate = certificate.context("TLS")?;
         let templates = TemplateCache::load(loaded.config.api.chat_template.as_deref());
-        Ok(Self { loaded, keys, templates: templates.map_err(|error| problem("chat_template", error.to_string()))? })
+        Ok(Self { loaded, keys, certificate, templates: templates.map_err(|error| problem("chat_template", error.to_string()))? })
     }
 }
 
 /// Serves until a signal or until the engine is given up, then drains.
-async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> anyhow::Result<()> {
-    let Setup { loaded: LoadedConfig { config, .. }, keys, templates } = setup;
-    let Signals { stop: mut signals, hangup } = signals;
-    let server = Server::bind(&config.listen, &keys)?;
+async fn serve(setup: Setup, environment: &Environment, signals: Signals, inherited: Option<TcpListener>) -> anyhow::Result<()> {
+    let Setup { loaded: LoadedConfig { config, .. }, keys, certificate, templates } = setup;
+    let Signals { stop: signals, hangup } = signals;
+    let server = match inherited {
+        Some(listener) => Server::take_over(listener, &config.listen, &keys)?,
+        None => Server::bind(&config.listen, &keys)?,
+    };
+    let server = server.with_certificate(certificate.clone());
     let address = server.address();
     let (engine, prepared) = supervisor::prepare(config.engine.max_num_seqs(), config.supervision.clone());
     let api = Arc::new(config.api.clone());
@@ -109,42 +136,70 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     metrics::install(&model.name).context("metrics cannot be recorded")?;
     let _upkeep = AbortOnDropHandle::new(tokio::spawn(keep_metrics()));
     let keys = Arc::new(keys);
-    let _reload = AbortOnDropHandle::new(tokio::spawn(hangup.reload(Arc::clone(&keys))));
-    let hosts = HostPolicy::new(config.listen.host, &keys, &config.api);
-    let mut serving = start(server, AppState::new(models, keys, api), hosts);
+    let (manager, reports) = service_manager::start(engine.clone(), config.supervision.stall_timeout);
+    let reload = AbortOnDropHandle::new(tokio::spawn(hangup.reload(Arc::clone(&keys), certificate, manager.clone())));
+    let hosts = HostPolicy::new(address.ip(), &keys, &config.api);
+    let serving = start(server, AppState::new(models, keys, api), hosts);
 
-    let found = tokio::select! {
-        found = model::find(config.clone(), environment.clone()) => found,
-        signal = signals.next() => {
-            tracing::info!("{signal}: stopped before the model was found");
-            return serving.close(Duration::ZERO).await;
-        }
-        ended = serving.ended() => return by_itself(ended),
-    };
-    let Found { options, _held } = match found {
-        Ok(found) => found,
-        Err(error) => {
-            // The error to report is the reason why there is no model; an error of closing the server adds nothing.
-            let _ = serving.close(Duration::ZERO).await;
-            return Err(error);
-        }
-    };
-    let config = ServeConfig { engine: options.clone(), ..config };
-    let launcher = ProcessLauncher::of_this_binary().context("the engine cannot be started")?;
-    let mut supervisor = prepared.start(launcher, options);
-    let announcement = AbortOnDropHandle::new(tokio::spawn(announce(model, config.clone(), address)));
+    let ended = Starting { engine, prepared, model, serving, signals, manager }.run(config, environment, address).await;
+    // The last sender of messages to the service manager.
+    drop(reload);
+    reports.finish().await;
+    ended
+}
 
-    let (failure, hurried) = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!("{signal}: the server stops; running requests get {:?} to finish (--drain-timeout)", config.listen.drain_timeout);
-            stop::delay(&engine, &mut supervisor, &mut signals, config.listen.shutdown_delay).await
-        }
-        reason = supervisor.failed() => (Some(reason), false),
-        ended = serving.ended() => return by_itself(ended),
-    };
-    drop(announcement);
-    stop::drain(supervisor, serving, &mut signals, &config.listen, hurried).await?;
-    failure.map_or(Ok(()), |reason| Err(anyhow!("the engine was given up: {reason}")))
+/// A server that answers, and an engine that is not there yet.
+struct Starting {
+    engine: EngineHandle,
+    prepared: UnstartedEngine,
+    model: Model,
+    serving: Serving,
+    signals: StopSignals,
+    manager: ServiceManager,
+}
+
+impl Starting {
+    /// Finds the model, starts the engine, and drains after a signal or when the engine is given up.
+    async fn run(self, config: ServeConfig, environment: &Environment, address: SocketAddr) -> anyhow::Result<()> {
+        let Self { engine, prepared, model, mut serving, mut signals, manager } = self;
+        let found = tokio::select! {
+            found = model::find(config.clone(), environment.clone()) => found,
+            signal = signals.next() => {
+                tracing::info!("{signal}: stopped before the model was found");
+                manager.tell(Phase::Stopping);
+                return serving.close(Duration::ZERO).await;
+            }
+            ended = serving.ended() => return by_itself(ended),
+        };
+        let Found { options, _held } = match found {
+            Ok(found) => found,
+            Err(error) => {
+                // The error to report is the reason why there is no model; an error of closing the server adds nothing.
+                let _ = serving.close(Duration::ZERO).await;
+                return Err(error);
+            }
+        };
+        let config = ServeConfig { engine: options.clone(), ..config };
+        let launcher = ProcessLauncher::of_this_binary().context("the engine cannot be started")?;
+        let mut supervisor = prepared.start(launcher, options);
+        let announcement = AbortOnDropHandle::new(tokio::spawn(announce(model, config.clone(), address)));
+
+        let (failure, hurried) = tokio::select! {
+            signal = signals.next() => {
+                tracing::info!("{signal}: the server stops; running requests get {:?} to finish (--drain-timeout)", config.listen.drain_timeout);
+                manager.tell(Phase::Stopping);
+                stop::delay(&engine, &mut supervisor, &mut signals, config.listen.shutdown_delay).await
+            }
+            reason = supervisor.failed() => {
+                manager.tell(Phase::Stopping);
+                (Some(reason), false)
+            }
+            ended = serving.ended() => return by_itself(ended),
+        };
+        drop(announcement);
+        stop::drain(supervisor, serving, &mut signals, &config.listen, hurried).await?;
+        failure.map_or(Ok(()), |reason| Err(anyhow!("the engine was given up: {reason}")))
+    }
 }
 
 fn start(server: Server, state: AppState, hosts: HostPolicy) -> Serving {

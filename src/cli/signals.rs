@@ -1,9 +1,11 @@
-//! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP makes it read its key file again.
+//! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP makes it read its key file and its certificate
+//! again.
 //!
 //! Owns the signal handlers, from before the configuration is read: without them, process 1 of a container would ignore
 //! these signals, and any other process would be ended at once. After a stop signal, `serve` decides the next step.
 
-use crate::gateway::keys::KeyRing;
+use super::service_manager::{Phase, ServiceManager};
+use crate::{api::server::tls::Certificate, gateway::keys::KeyRing};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -78,18 +80,32 @@ impl LastCounted {
 pub(super) struct Hangups(Signal);
 
 impl Hangups {
-    /// Reads the key file again for each SIGHUP, for ever.
-    pub(super) async fn reload(mut self, keys: Arc<KeyRing>) {
+    /// Reads the key file and the certificate again for each SIGHUP, for ever, and tells the service manager so. A file
+    /// that cannot be used changes nothing.
+    pub(super) async fn reload(mut self, keys: Arc<KeyRing>, certificate: Option<Certificate>, manager: ServiceManager) {
         while self.0.recv().await.is_some() {
-            let keys = Arc::clone(&keys);
             // Signals that come during a reload count as one.
-            match spawn_blocking(move || keys.reload()).await {
-                Ok(Ok(Some(number))) => tracing::info!("SIGHUP: the key file was read again; {number} keys are accepted"),
-                Ok(Ok(None)) => tracing::info!("SIGHUP: there is no --api-key-file to read again; nothing changes"),
-                Ok(Err(error)) => tracing::error!("SIGHUP: the keys stay as they are: {error}; mend the file and send SIGHUP again"),
-                Err(error) => tracing::error!("SIGHUP: the keys stay as they are: reading them ended early: {error}"),
+            manager.tell(Phase::Reloading);
+            let (keys, certificate) = (Arc::clone(&keys), certificate.clone());
+            if let Err(error) = spawn_blocking(move || reload_files(&keys, certificate.as_ref())).await {
+                tracing::error!("SIGHUP: reading files again ended early: {error}");
             }
+            manager.tell(Phase::Reloaded);
         }
+    }
+}
+
+fn reload_files(keys: &KeyRing, certificate: Option<&Certificate>) {
+    match (keys.reload(), certificate) {
+        (Ok(Some(number)), _) => tracing::info!("SIGHUP: the key file was read again; {number} keys are accepted"),
+        (Ok(None), None) => tracing::info!("SIGHUP: there is no --api-key-file and no --tls-cert to read again; nothing changes"),
+        (Ok(None), Some(_)) => {}
+        (Err(error), _) => tracing::error!("SIGHUP: the keys stay as they are: {error}; mend the file and send SIGHUP again"),
+    }
+    match certificate.map(Certificate::reload) {
+        None => {}
+        Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again; new connections get it"),
+        Some(Err(error)) => tracing::error!("SIGHUP: the certificate stays as it is: {error}; mend the file and send SIGHUP again"),
     }
 }
 

@@ -51,8 +51,8 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     );
     rows.extend([
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
-        ("auth", auth(config)),
-        ("API", format!("http://{address}/v1")),
+        ("auth", auth(config, address)),
+        ("API", format!("{}://{address}/v1", if config.tls.is_some() { "https" } else { "http" })),
     ]);
     let mut text = format!("llamero {} is ready\n", build_info::VERSION);
     for (name, value) in rows {
@@ -72,7 +72,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     if let Some(warning) = &chat.warning {
         text.push_str(&format!("\nWARNING: {warning}\n"));
     }
-    if is_open(config) {
+    if is_open(config, address) {
         text.push_str(
             "\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model (set --api-key, or \
              --host 127.0.0.1).\n",
@@ -134,13 +134,13 @@ fn embeds(embedding: &EmbeddingInfo) -> String {
     }
 }
 
-fn is_open(config: &ServeConfig) -> bool {
-    config.keys.is_empty() && !config.listen.host.is_loopback()
+fn is_open(config: &ServeConfig, address: SocketAddr) -> bool {
+    config.keys.is_empty() && !address.ip().is_loopback()
 }
 
-fn auth(config: &ServeConfig) -> String {
+fn auth(config: &ServeConfig, address: SocketAddr) -> String {
     match (config.keys.keys.len(), &config.keys.file) {
-        (0, None) if is_open(config) => "none".to_owned(),
+        (0, None) if is_open(config, address) => "none".to_owned(),
         (0, None) => "none, this machine only".to_owned(),
         (0, Some(file)) => format!("keys of {}", file.display()),
         (keys, None) => plural(keys),

@@ -38,8 +38,12 @@ const INSECURE_NO_AUTH: OptionSpec = OptionSpec::new(
     "false",
     "Serve without keys on an address that others can reach: anybody there may then use the model.",
 );
-const HEADER_TIMEOUT: OptionSpec =
-    OptionSpec::new("header_timeout", Kind::Duration { min_s: 1, max_s: 600 }, "10s", "Longest wait for the head of a request.");
+const HEADER_TIMEOUT: OptionSpec = OptionSpec::new(
+    "header_timeout",
+    Kind::Duration { min_s: 1, max_s: 600 },
+    "10s",
+    "Longest wait for the head of a request, and before it for the handshake of TLS.",
+);
 const IDLE_TIMEOUT: OptionSpec = OptionSpec::new(
     "idle_timeout",
     Kind::Duration { min_s: 1, max_s: 86_400 },

@@ -20,6 +20,7 @@ pub(crate) mod prose;
 mod supervision;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 pub use api::ApiConfig;
@@ -32,6 +33,7 @@ pub use option::{Kind, OptionSpec};
 pub(crate) use problem::closest;
 pub use problem::{ConfigErrors, Problem};
 pub use supervision::SupervisionConfig;
+pub use tls::TlsConfig;
 
 use crate::protocol::EngineOptions;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,8 @@ pub struct ServeConfig {
     pub api: ApiConfig,
     /// Address, port and time limits of the listening socket.
     pub listen: ListenConfig,
+    /// Certificate and key; `None` if the server speaks plain HTTP.
+    pub tls: Option<TlsConfig>,
     /// The keys that callers need.
     pub keys: KeyConfig,
     /// Options with which the engine opens the model; its paths are filled in once the model was found.
@@ -78,6 +82,7 @@ pub struct LoadedConfig {
 pub const GROUPS: &[(&str, &[OptionSpec])] = &[
     ("Model and engine", model::OPTIONS),
     ("Listening", listen::OPTIONS),
+    ("TLS", tls::OPTIONS),
     ("Keys", keys::OPTIONS),
     ("API", api::OPTIONS),
     ("Supervision", supervision::OPTIONS),
@@ -107,6 +112,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, Co
     if !(api.allowed_hosts.is_empty() || listen.host.is_loopback() && keys.is_empty()) {
         notes.push("--allowed-hosts has no effect: with keys, and on addresses beyond loopback, requests may name any host".to_owned());
     }
+    let tls = TlsConfig::read(&mut values);
     let engine = model::read_engine(&mut values);
     let prefix_cache_dir = model::read_prefix_cache_dir(&mut values, &engine);
     let supervision = SupervisionConfig::read(&mut values);
@@ -116,8 +122,20 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, Co
         return Err(ConfigErrors { problems: values.problems, log_format: Some(log_format) });
     }
     let toml = print::render(&values.settings);
-    let config =
-        ServeConfig { model, draft_model, models_dir, prefix_cache_dir, api, listen, keys, engine, supervision, log_format, log_level };
+    let config = ServeConfig {
+        model,
+        draft_model,
+        models_dir,
+        prefix_cache_dir,
+        api,
+        listen,
+        tls,
+        keys,
+        engine,
+        supervision,
+        log_format,
+        log_level,
+    };
     Ok(LoadedConfig { config, notes, toml })
 }
 

@@ -121,6 +121,11 @@ impl<C: EngineChild> Engine<C> {
         Ok(())
     }
 
+    /// See [`Heartbeat::still_seconds`].
+    pub(super) fn still_seconds(&self) -> u32 {
+        self.heartbeat.still_seconds()
+    }
+
     fn watch_load(&mut self) {
         let work = self.child.load_work();
         if let Some(work) = work {

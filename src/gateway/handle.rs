@@ -13,6 +13,7 @@ use super::{
     events::events,
     in_flight::LiveSequence,
     keys::KeyId,
+    pulse::PulseReading,
     status::StatusBoard,
 };
 pub use super::{events::GenerationEvent, generation::Generation};
@@ -76,6 +77,12 @@ impl EngineHandle {
     #[must_use]
     pub fn stats(&self) -> EngineStats {
         *self.status.stats.borrow()
+    }
+
+    /// The latest proof that the engine makes progress.
+    #[must_use]
+    pub fn pulse(&self) -> PulseReading {
+        self.status.pulse.read()
     }
 
     /// The process id of the present engine; `None` between two engines.

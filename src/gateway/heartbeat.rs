@@ -32,6 +32,8 @@ pub(super) struct Heartbeat {
     steps: u64,
     /// Consecutive pongs that reported a busy engine and no new step.
     still: u32,
+    /// Ticks for which the engine has owed answers to calls.
+    text_ticks: u32,
     /// [`LoadWork::count`] of the load when it was last read.
     load_work: u64,
 }
@@ -62,7 +64,7 @@ impl Heartbeat {
     pub(super) fn new(stall_timeout: Duration, load_timeout: Duration) -> Self {
         let stall_ticks = ticks(stall_timeout);
         let load_ticks = (!load_timeout.is_zero()).then(|| ticks(load_timeout));
-        Self { stall_ticks, load_ticks, load_work: 0, ready: false, age: 0, pinged: 0, answered: 0, steps: 0, still: 0 }
+        Self { stall_ticks, load_ticks, load_work: 0, ready: false, age: 0, pinged: 0, answered: 0, steps: 0, still: 0, text_ticks: 0 }
     }
 
     /// Counts a tick; the engine has owed answers to calls for `text_ticks`. Returns the nonce of the ping to send, if
@@ -77,6 +79,7 @@ impl Heartbeat {
         if unanswered >= MAX_UNANSWERED {
             return Err(Stall::Pulse(unanswered));
         }
+        self.text_ticks = text_ticks;
         if text_ticks >= self.stall_ticks {
             return Err(Stall::Text(text_ticks));
         }
@@ -120,6 +123,13 @@ impl Heartbeat {
             self.steps = steps;
             self.still = 0;
         }
+    }
+
+    /// Seconds for which the engine has not done what it has to: finish steps while it is busy, answer pings and calls.
+    pub(super) fn still_seconds(&self) -> u32 {
+        // The latest ping was sent just now.
+        let unanswered = self.pinged.saturating_sub(self.answered).saturating_sub(1);
+        self.still.max(self.text_ticks).max(u32::try_from(unanswered).unwrap_or(u32::MAX))
     }
 
     /// True if the engine has served so long that earlier deaths no longer count as consecutive with its own.
@@ -188,6 +198,30 @@ mod tests {
             assert_eq!(verdict, if nonce < 3 { Ok(()) } else { Err(Stall::Step(3)) });
             assert_eq!(idle.on_pong(nonce, 0, false), Ok(()));
         }
+    }
+
+    #[test]
+    fn an_engine_is_still_while_it_is_busy_without_a_step_or_owes_answers() {
+        let mut busy = ready(100);
+        let mut silent = ready(100);
+        let mut well = ready(100);
+        let (mut counts, mut nonce) = (Vec::new(), 0);
+        for _ in 0..4 {
+            for heartbeat in [&mut busy, &mut silent, &mut well] {
+                heartbeat.on_tick(0).unwrap();
+            }
+            nonce += 1;
+            busy.on_pong(nonce, 7, true).unwrap();
+            well.on_pong(nonce, nonce, true).unwrap();
+            counts.push([&busy, &silent, &well].map(Heartbeat::still_seconds));
+        }
+        busy.on_steps(8);
+
+        // The first pong of `busy` reports seven new steps.
+        assert_eq!(counts, [[0, 0, 0], [1, 1, 0], [2, 2, 0], [3, 3, 0]]);
+        assert_eq!(busy.still_seconds(), 0);
+        well.on_tick(5).unwrap();
+        assert_eq!(well.still_seconds(), 5, "it owes answers to calls");
     }
 
     #[test]

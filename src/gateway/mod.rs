@@ -35,6 +35,7 @@ mod link;
 mod load_watch;
 pub mod models;
 pub mod process;
+pub mod pulse;
 mod quarantine;
 mod questions;
 mod run_loop;

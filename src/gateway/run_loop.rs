@@ -114,6 +114,7 @@ impl<L: Launcher> RunLoop<L> {
 
         let outcome = self.serve(&mut engine).await;
 
+        self.status.pulse.on_exit();
         self.status.facts.send_modify(|facts| (facts.pid, facts.load_share) = (None, None));
         match outcome {
             Ok(()) => {
@@ -140,6 +141,7 @@ impl<L: Launcher> RunLoop<L> {
                     EngineEvent::Message(message) => self.on_message(engine, message)?,
                     EngineEvent::Tick => {
                         engine.on_tick(self.calls.on_tick())?;
+                        self.status.pulse.on_tick(engine.still_seconds());
                         self.quarantine.purge(Instant::now());
                         self.publish_load(engine);
                     }

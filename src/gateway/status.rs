@@ -10,6 +10,7 @@ use super::{
     engine_state::EngineState,
     error::SubmitError,
     fingerprint::Fingerprints,
+    pulse::Pulse,
 };
 use crate::protocol::{EngineStats, ModelInfo};
 use std::{
@@ -57,6 +58,7 @@ pub(super) struct StatusBoard {
     pub(super) leaving: AtomicBool,
     pub(super) facts: watch::Sender<Facts>,
     pub(super) stats: watch::Sender<EngineStats>,
+    pub(super) pulse: Pulse,
     /// Gives out the places of sequences.
     pub(super) admission: Admission,
     /// Permits of open calls, one for each.
@@ -79,6 +81,7 @@ impl StatusBoard {
             leaving: AtomicBool::new(false),
             facts: watch::Sender::default(),
             stats: watch::Sender::default(),
+            pulse: Pulse::default(),
             admission,
             text_calls: Arc::new(Semaphore::new(MAX_CALLS)),
             text_kib: Arc::new(Semaphore::new(MAX_BYTES >> 10)),

@@ -16,6 +16,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use std::{
     collections::BTreeMap,
     sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 use table::{COUNTERS, FINISHED_REASONS, GAUGES, HISTOGRAMS, PROMPT_SOURCES};
 
@@ -33,6 +34,8 @@ struct Recording {
 pub struct EngineReading {
     /// True if the engine serves.
     pub up: bool,
+    /// Time since the engine last did what it has to.
+    pub still: Duration,
     /// The engine's latest report, with totals since the gateway started.
     pub stats: EngineStats,
     /// Deaths so far by cause: all causes of a closed set.
@@ -195,6 +198,7 @@ fn observe_gauges(engine: &EngineReading) {
     let swap_space = engine.cache.as_ref().map_or(0.0, |cache| cache.swap_bytes as f64);
     for (name, value) in [
         ("llamero:engine_up", f64::from(u8::from(engine.up))),
+        ("llamero:engine_still_seconds", engine.still.as_secs_f64()),
         ("llamero:engine_threads", f64::from(gauges.threads)),
         ("llamero:parked_bytes", parked),
         ("llamero:engine_process_resident_memory_bytes", engine.process.resident_bytes as f64),

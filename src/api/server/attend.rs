@@ -1,7 +1,8 @@
 //! Answers the requests of one connection, for as long as its client is connected.
 //!
 //! A client that disconnects is noticed within a round trip, whatever it sent before: its request is dropped, which
-//! cancels the work. A client that has only stopped sending gets its answer.
+//! cancels the work. A client that has only stopped sending gets its answer, unless the connection is encrypted and the
+//! answer is not streamed: nothing can be sent there that tells the two apart.
 
 use super::{
     peer::{Peer, Sign},

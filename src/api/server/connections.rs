@@ -20,17 +20,20 @@ pub(super) type Connection = Pin<Box<TimeoutStream<Socket>>>;
 pub(super) struct BoundedAcceptor {
     free: Arc<Semaphore>,
     bounds: Bounds,
+    /// True if the connections speak TLS.
+    is_encrypted: bool,
 }
 
 impl BoundedAcceptor {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        Self { free: Arc::new(Semaphore::new(bounds.connections)), bounds }
+    pub(super) fn new(bounds: Bounds, is_encrypted: bool) -> Self {
+        Self { free: Arc::new(Semaphore::new(bounds.connections)), bounds, is_encrypted }
     }
 
     fn admit<S>(&self, stream: TcpStream, service: S) -> io::Result<(Connection, Attended<S>)> {
-        let place = Arc::clone(&self.free).try_acquire_owned().map_err(|_| io::Error::other("too many connections"))?;
+        let place =
+            Arc::clone(&self.free).try_acquire_owned().map_err(|_| io::Error::new(io::ErrorKind::QuotaExceeded, "too many connections"))?;
         stream.set_nodelay(true)?;
-        let peer = Arc::new(Peer::new(stream, place, self.bounds));
+        let peer = Arc::new(Peer::new(stream, self.is_encrypted, place, self.bounds));
         let mut stream = TimeoutStream::new(Socket::new(Arc::clone(&peer)));
         stream.set_write_timeout(Some(self.bounds.write_timeout));
         Ok((Box::pin(stream), Attended::new(service, peer)))

@@ -52,6 +52,8 @@ pub(super) enum Sign {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) stream: TcpStream,
+    /// True if the bytes on the socket are TLS records, which only rustls can write.
+    is_encrypted: bool,
     /// Limits of the client's connection in time and bytes.
     pub(super) bounds: Bounds,
     state: Mutex<PeerState>,
@@ -105,8 +107,16 @@ impl PeerState {
 }
 
 impl Peer {
-    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
-        Self { stream, bounds, state: Mutex::default(), request_was_read: Notify::new(), drain: Mutex::default(), _place: place }
+    pub(super) fn new(stream: TcpStream, is_encrypted: bool, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
+        Self {
+            stream,
+            is_encrypted,
+            bounds,
+            state: Mutex::default(),
+            request_was_read: Notify::new(),
+            drain: Mutex::default(),
+            _place: place,
+        }
     }
 
     /// The present state, locked. Hold it only to read or write a field.
@@ -157,8 +167,12 @@ impl Peer {
     }
 
     /// Sends an interim response to a client that waits for an answer, unless an earlier answer is still being written,
-    /// which serves as well. False if it cannot be sent.
+    /// which serves as well. False if it cannot be sent, as on an encrypted connection, where only rustls may write: a
+    /// client there that ends its input before its answer counts as gone.
     pub(super) fn nudge(&self) -> bool {
+        if self.is_encrypted {
+            return false;
+        }
         if self.state().is_writing {
             return true;
         }
@@ -206,7 +220,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let peer = Arc::new(Peer::new(listener.accept().await.unwrap().0, place, Bounds::of(1)));
+        let peer = Arc::new(Peer::new(listener.accept().await.unwrap().0, false, place, Bounds::of(1)));
         peer.state().ended = true;
         peer.request_was_read();
         let mut signs = pin!(Arc::clone(&peer).signs());

@@ -113,6 +113,18 @@ fn beyond_loopback_keys_or_insistence_are_enough() {
 }
 
 #[test]
+fn a_socket_that_was_handed_over_is_served_whatever_the_configuration_names_unless_it_is_open_to_everybody() {
+    let (loopback, everywhere) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("0.0.0.0:0").unwrap());
+    let address = loopback.local_addr().unwrap();
+
+    let server = Server::take_over(loopback, &config(), &KeyRing::default()).unwrap();
+    let error = Server::take_over(everywhere, &config(), &KeyRing::default()).unwrap_err();
+
+    assert_eq!(server.address(), address);
+    assert!(matches!(error, ListenError::OpenToEverybody { .. }), "{error}");
+}
+
+#[test]
 fn a_port_in_use_is_named_with_the_way_out() {
     let first = Server::bind(&config(), &KeyRing::default()).unwrap();
     let same = ListenConfig { port: first.address().port(), ..config() };

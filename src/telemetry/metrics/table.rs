@@ -114,6 +114,10 @@ pub(super) const GAUGES: &[(&str, &str)] = &[
     ("llamero:engine_threads", "CPU threads of a step at the moment; fewer than at the start while other programs want the cores."),
     ("llamero:parked_bytes", "Bytes of KV in host memory (--swap-space)."),
     ("llamero:engine_up", "1 while the engine serves."),
+    (
+        "llamero:engine_still_seconds",
+        "Seconds since the engine last did what it has to: finish steps while it has work, answer pings; 0 while it loads.",
+    ),
     ("llamero:engine_process_resident_memory_bytes", "Resident memory of the engine process; 0 while there is none."),
     ("llamero:engine_process_virtual_memory_bytes", "Virtual memory of the engine process."),
     ("llamero:engine_process_threads", "Threads of the engine process."),

@@ -7,7 +7,14 @@ use std::sync::{Mutex, PoisonError};
 fn reading(stats: EngineStats) -> EngineReading {
     let process = ProcessReading { cpu_seconds: 1.25, resident_bytes: 4096, virtual_bytes: 8192, threads: 3 };
     let cache = CacheFacts { kv_cells: 100, kv_type: "q8_0".to_owned(), swap_bytes: 1000 };
-    EngineReading { up: true, stats, deaths: BTreeMap::from([("signal_9", 1), ("stalled", 0)]), process, cache: Some(cache) }
+    EngineReading {
+        up: true,
+        still: Duration::from_secs(3),
+        stats,
+        deaths: BTreeMap::from([("signal_9", 1), ("stalled", 0)]),
+        process,
+        cache: Some(cache),
+    }
 }
 
 /// The page after a reading. Tests of this process share the recorder, so one test at a time observes and renders.

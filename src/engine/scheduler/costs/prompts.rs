@@ -7,8 +7,8 @@
 //!
 //! The time that prompt rows may add grows with the number of sequences that wait for their prompts: otherwise a batch
 //! would fill at the pace of its first stream. And it grows more slowly than the decode step where many sequences
-//! stream, because all of them wait for one prompt. If a target in seconds is set, it is the bound instead, however many
-//! sequences wait.
+//! stream, because all of them wait for one prompt. If a target in seconds is set, it is the bound instead, however
+//! many sequences wait.
 //!
 //! Model: `time(decode, prompt) = decode.expected(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed
 //! cost, that of one more graph in the step, which reads all weights once more. Smaller chunks pay this cost more
