@@ -237,17 +237,25 @@ start_service() {
 
 # Google's agent sends the logs to Cloud Logging. The server runs without it too, so it comes last.
 install_ops_agent() {
-    local config=$SOURCE/deploy/logging/ops-agent.yaml target=$ROOT/etc/google-cloud-ops-agent/config.yaml
+    local config=$SOURCE/deploy/logging/ops-agent.yaml folder=$ROOT/etc/google-cloud-ops-agent changed=no
     if [ ! -f "$config" ]; then return 0; fi
     if [ ! -d "$ROOT/opt/google-cloud-ops-agent" ]; then
         say "installing Google's Ops Agent"
         curl -fsSL --retry 5 -o "$STATE/add-ops-agent.sh" "$OPS_AGENT"
         bash "$STATE/add-ops-agent.sh" --also-install
     fi
-    if cmp -s "$config" "$target"; then return 0; fi
-    install -D -m 644 "$config" "$target"
-    systemctl restart google-cloud-ops-agent
-    say "wrote $target"
+    mkdir -p "$folder"
+    # The agent reads /metrics with the first key, and refuses its whole configuration without this file.
+    if [ "$(head -n 1 "$CONFIG/keys")" != "$(cat "$folder/llamero_key" 2>/dev/null)" ]; then
+        (umask 077 && head -n 1 "$CONFIG/keys" >"$folder/llamero_key")
+        changed=yes
+    fi
+    if ! cmp -s "$config" "$folder/config.yaml"; then
+        install -m 644 "$config" "$folder/config.yaml"
+        say "wrote $folder/config.yaml"
+        changed=yes
+    fi
+    if [ "$changed" = yes ]; then systemctl restart google-cloud-ops-agent; fi
 }
 
 main() {
