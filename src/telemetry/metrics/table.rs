@@ -116,7 +116,7 @@ pub(super) const GAUGES: &[(&str, &str)] = &[
     ("llamero:engine_up", "1 while the engine serves."),
     (
         "llamero:engine_still_seconds",
-        "Seconds since the engine last did what it has to: finish steps while it has work, answer pings; 0 while it loads.",
+        "Seconds for which the engine has not done what it has to: steps while it has work, answers; 0 while it loads.",
     ),
     ("llamero:engine_process_resident_memory_bytes", "Resident memory of the engine process; 0 while there is none."),
     ("llamero:engine_process_virtual_memory_bytes", "Virtual memory of the engine process."),
