@@ -132,8 +132,9 @@ fn the_memory_that_a_constraint_takes_is_measured() {
     let results = results([Constraint::JsonObject, required(2_000), required(1_999), Constraint::Regex("a".to_owned())]);
 
     let bytes: Vec<u64> = results.into_iter().map(|result| result.unwrap_or(0)).collect();
-    // The second large one reuses memory that the first one did not return, but is counted all the same.
-    assert!(bytes[1] > (1 << 20) && bytes[2] > (1 << 20) && bytes[0] < bytes[1] && bytes[3] < bytes[2], "{bytes:?}");
+    // The second large one reuses memory that the first one did not return, but is counted all the same. So does the
+    // small one after them, unless the allocator has given that memory back by then.
+    assert!(bytes[1] > (1 << 20) && bytes[2] > (1 << 20) && bytes[0] < bytes[1] && bytes[3] <= bytes[2], "{bytes:?}");
 }
 
 #[test]
