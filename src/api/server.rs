@@ -17,6 +17,7 @@ use axum_server::{Handle, accept::Accept, service::SendService, tls_rustls::Rust
 use bounds::Bounds;
 use connections::BoundedAcceptor;
 use hyper::body::Incoming;
+use rustix::net::sockopt::socket_acceptconn;
 use std::{
     future::Future,
     io,
@@ -71,9 +72,9 @@ pub enum ListenError {
         /// The address asked for.
         address: SocketAddr,
     },
-    /// A socket that another process opened has no address.
-    #[error("the socket that was handed over cannot be used: {0}")]
-    NotListening(io::Error),
+    /// A socket that another process opened is not one that listens, so nobody could connect to it.
+    #[error("the socket that was handed over does not listen; in a unit of systemd: ListenStream=8000, without Accept=yes")]
+    NotListening,
     /// Any other failure to listen.
     #[error("cannot listen on {address}: {source}")]
     Other {
@@ -124,7 +125,7 @@ impl Server {
     /// # Errors
     /// `OpenToEverybody`, or `NotListening` if it is no such socket.
     pub fn take_over(listener: TcpListener, config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
-        let address = listener.local_addr().map_err(ListenError::NotListening)?;
+        let address = listener.local_addr().ok().filter(|_| socket_acceptconn(&listener) == Ok(true)).ok_or(ListenError::NotListening)?;
         check_reach(address.ip(), config, keys)?;
         Ok(Self::new(listener, address, config))
     }

@@ -205,6 +205,9 @@ impl Told {
     /// The messages to send after an event.
     fn messages(&mut self, event: Event, view: &View, now: Instant) -> Vec<Notice> {
         let mut messages = Vec::new();
+        if self.is_unheard && self.is_stopping {
+            messages.push(Notice::Stopping);
+        }
         match event {
             Event::Phase(Phase::Stopping) => {
                 self.is_stopping = true;

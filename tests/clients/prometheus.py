@@ -10,7 +10,7 @@ import urllib.request
 from contextlib import contextmanager
 
 from proxies import binary, listens
-from support import free_port, wait_until
+from support import end, free_port, wait_until
 
 JOB = "llamero"
 
@@ -64,9 +64,4 @@ def scraping(folder, target):
         wait_until(lambda: listens(port, process, out), 30, "Prometheus listens")
         yield Prometheus(port)
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)

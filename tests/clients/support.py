@@ -171,6 +171,16 @@ def serving(log, *arguments):
         server.stop()
 
 
+def end(process):
+    """Ends a program that may not obey at once."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from server_options import options, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "docker"
@@ -54,18 +55,6 @@ def variables(kind):
         if word == "ENV":
             pairs |= dict(pair.split("=", 1) for pair in rest.split())
     return pairs
-
-
-def options():
-    """Variables of all options of the server, with their defaults."""
-    rows = re.findall(r"^\| \[`--([a-z0-9-]+)`\]\S+ \| (?:`([^`]*)`|none) \|", (ROOT / "docs/OPTIONS.md").read_text(), re.MULTILINE)
-    assert len(rows) > 30
-    return {f"LLAMERO_{name.upper().replace('-', '_')}": default for name, default in rows}
-
-
-def seconds(text):
-    number, unit = re.fullmatch(r"(\d+)(ms|s|m|)", text).groups()
-    return int(number) * {"ms": 0.001, "s": 1, "m": 60, "": 1}[unit]
 
 
 def compose():

@@ -8,6 +8,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+from server_options import options, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -88,18 +89,6 @@ def container(deployment):
 
 def environment(deployment):
     return {entry["name"]: entry["value"] for entry in container(deployment)["env"]}
-
-
-def options():
-    """Variables of all options of the server, with their defaults."""
-    rows = re.findall(r"^\| \[`--([a-z0-9-]+)`\]\S+ \| (?:`([^`]*)`|none) \|", (ROOT / "docs/OPTIONS.md").read_text(), re.MULTILINE)
-    assert len(rows) > 30
-    return {f"LLAMERO_{name.upper().replace('-', '_')}": default for name, default in rows}
-
-
-def seconds(text):
-    number, unit = re.fullmatch(r"(\d+)(ms|s|)", text).groups()
-    return int(number) / (1000 if unit == "ms" else 1)
 
 
 def check_schema(document, version):

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from server_options import options
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "deploy" / "systemd"
@@ -68,10 +69,7 @@ def test_the_exposure_of_the_service_is_low_and_the_drop_in_opens_what_a_gpu_nee
 
 
 def test_every_option_of_the_unit_is_one_of_the_server():
-    known = set(re.findall(r"LLAMERO_[A-Z0-9_]+", (ROOT / "docs" / "OPTIONS.md").read_text()))
-    options = set(re.findall(r"`--([a-z0-9-]+)`", (ROOT / "docs" / "OPTIONS.md").read_text()))
-    known |= {f"LLAMERO_{name.upper().replace('-', '_')}" for name in options}
-
+    known = set(options())
     used = set()
     for name in ("llamero.service", "llamero.env", "gpu.conf"):
         used |= set(re.findall(r"(LLAMERO_[A-Z0-9_]+)=", (UNITS / name).read_text()))

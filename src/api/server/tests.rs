@@ -125,6 +125,16 @@ fn a_socket_that_was_handed_over_is_served_whatever_the_configuration_names_unle
 }
 
 #[test]
+fn a_socket_that_was_handed_over_must_listen() {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+
+    let error = Server::take_over(TcpListener::from(socket), &config(), &KeyRing::default()).unwrap_err();
+
+    assert!(matches!(error, ListenError::NotListening), "{error}");
+}
+
+#[test]
 fn a_port_in_use_is_named_with_the_way_out() {
     let first = Server::bind(&config(), &KeyRing::default()).unwrap();
     let same = ListenConfig { port: first.address().port(), ..config() };

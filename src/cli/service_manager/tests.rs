@@ -136,4 +136,8 @@ fn what_could_not_be_sent_is_said_again() {
 
     assert_eq!(again, [Notice::Ready, status("serving: 0 sequences run, 0 wait")]);
     assert_eq!(later, []);
+
+    told.messages(Event::Phase(Phase::Stopping), &view(EngineState::Ready), now);
+    told.on_sent(Err("no such file".to_owned()));
+    assert_eq!(told.messages(Event::State, &view(EngineState::Ready), now), [Notice::Stopping, status("stopping")]);
 }

@@ -74,12 +74,7 @@ def program(command, port, out):
         wait_until(ready, SECONDS, lambda: f"{command[0]} is ready:\n{out.read_text()}")
         yield url
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        support.end(process)
 
 
 @contextmanager
