@@ -3,8 +3,8 @@
 import math
 import os
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import prometheus
 import pytest
@@ -45,8 +45,8 @@ def leaving(client, number):
 
 
 def mistaken(client, number):
-    with pytest.raises(Exception, match="404"):
-        client.completions.create(model="no-such-model", prompt=f"{number}", max_tokens=1)
+    with pytest.raises(Exception, match="400"):
+        client.completions.create(model=MODEL, prompt=f"{number}", max_tokens=1, temperature=-1)
     time.sleep(1)
 
 
@@ -54,11 +54,10 @@ def put_load_on(server):
     until = time.monotonic() + LOAD_SECONDS
     works = [short_stream, several_choices, common_prefix, leaving, mistaken]
     with connect(server, timeout=200) as client:
-        threads = [threading.Thread(target=each, args=(client, work, until)) for work in works]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(len(works)) as pool:
+            running = [pool.submit(each, client, work, until) for work in works]
+        for work in running:
+            work.result()
 
 
 def has_data(values):
