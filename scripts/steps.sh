@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Steps of a test script, counted, and the environments in which tests run; sourced by scripts/test and scripts/test-agents
-# after scripts/setup.sh.
+# Steps of a test script, counted, and the programs and environments that tests need; sourced by scripts/test,
+# scripts/test-agents and scripts/test-deploy after scripts/setup.sh.
 
 passed=0 failed=0 skipped=0
 
@@ -43,4 +43,28 @@ python_environment() {
     fi
     "$made/bin/python" -m pip install --quiet --no-input -r "$wanted" </dev/null || return 1
     cp "$wanted" "$made/requirements.txt"
+}
+
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+# The proxies that the server is tested behind, Prometheus and Alertmanager, which read its metrics, and what reads its logs.
+OTHER_PROGRAMS=(nginx haproxy prometheus prometheus-alertmanager lnav jq sqlite3)
+
+# Installs these. Debian starts programs that it installs; these are started by their tests alone.
+other_programs() {
+    local policy=/usr/sbin/policy-rc.d program lacks=no
+    for program in "${OTHER_PROGRAMS[@]}"; do
+        PATH=$PATH:/usr/sbin have "$program" || lacks=yes
+    done
+    [ "$lacks" = yes ] || return 0
+    can_apt || return 1
+    if [ -e "$policy" ]; then
+        apt_install "the server is tested with them" "${OTHER_PROGRAMS[@]}"
+        return
+    fi
+    (
+        trap 'as_root rm -f "$policy"' EXIT # After Ctrl-C too.
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy" &&
+            apt_install "the server is tested with them" "${OTHER_PROGRAMS[@]}"
+    )
 }

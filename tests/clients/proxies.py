@@ -11,9 +11,8 @@ from contextlib import contextmanager
 
 from support import free_port, wait_until
 
-# The configuration of an operator who keeps connections to the server open; everything else is nginx's default, so that one answer
-# that it does not understand takes the server out for ten seconds.
-NGINX = """
+# An nginx in the foreground, as the present user, whose files lie in `folder`; `http` is the content of its http block.
+NGINX_MAIN = """
 daemon off;
 master_process off;
 pid {folder}/nginx.pid;
@@ -21,12 +20,19 @@ error_log {folder}/nginx.log;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
-    client_max_body_size 64m;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {http}
+}}
+"""
+
+# The configuration of an operator who keeps connections to the server open; everything else is nginx's default, so that one answer
+# that it does not understand takes the server out for ten seconds.
+NGINX = """
+    client_max_body_size 64m;
     upstream llamero {{ server 127.0.0.1:{upstream}; {keepalive} }}
     server {{
         listen 127.0.0.1:{port};
@@ -37,7 +43,6 @@ http {{
             {version}
         }}
     }}
-}}
 """
 
 HAPROXY = """
@@ -74,7 +79,8 @@ def running(name, folder, upstream, http_1_0=False):
     configuration = folder / f"{name}.conf"
     if name == "nginx":
         kept = ("", "") if http_1_0 else ("keepalive 16;", 'proxy_http_version 1.1; proxy_set_header Connection "";')
-        text = NGINX.format(folder=folder, port=port, upstream=upstream, keepalive=kept[0], version=kept[1])
+        http = NGINX.format(port=port, upstream=upstream, keepalive=kept[0], version=kept[1])
+        text = NGINX_MAIN.format(folder=folder, http=http)
         command = [binary(name), "-c", configuration, "-p", folder]
     else:
         text = HAPROXY.format(port=port, upstream=upstream)

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -60,13 +61,15 @@ class Answer:
 
 
 class Server:
-    """A `llamero serve` on a free port of 127.0.0.1. Standard error goes to the file `log`, or to the descriptor `stderr`.
+    """A `llamero serve` on a free port of 127.0.0.1, or on `port`. Standard error goes to the file `log`, or to the descriptor `stderr`.
 
     `within` is a command that starts it, such as `unshare`; `served_as` is the name of the model.
     """
 
-    def __init__(self, log, *arguments, model=MODEL_FILE, stderr=subprocess.STDOUT, environment=None, cwd=None, within=(), served_as=MODEL):
-        self.port = free_port()
+    def __init__(
+        self, log, *arguments, model=MODEL_FILE, stderr=subprocess.STDOUT, environment=None, cwd=None, within=(), served_as=MODEL, port=None
+    ):
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.base_url = f"{self.url}/v1"
         self.model = served_as
@@ -128,9 +131,9 @@ class Server:
             with error:
                 return Answer(error.code, error.headers, error.read())
 
-    def metric(self, name):
+    def metric(self, name, headers=None):
         """Sum over all label sets of a metric; None if it is not there."""
-        text = self.ask("/metrics").body.decode()
+        text = self.ask("/metrics", headers=headers).body.decode()
         values = re.findall(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
         return sum(map(float, values)) if values else None
 
@@ -169,6 +172,30 @@ def serving(log, *arguments):
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def killed_at_end(server):
+    """A server that the test may end itself; what still runs at the end is killed."""
+    try:
+        yield server
+    finally:
+        if server.alive():
+            server.process.kill()
+        server.process.wait()
+
+
+@contextmanager
+def answering(socket_server):
+    """A server of Python's `socketserver`, whose connections are answered in threads until the block ends."""
+    thread = threading.Thread(target=socket_server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield socket_server
+    finally:
+        socket_server.shutdown()
+        thread.join()
+        socket_server.server_close()
 
 
 def end(process):

@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from support import Server, clean_environment, free_port, wait_until
+from support import Server, clean_environment, free_port, killed_at_end, wait_until
 
 
 class Manager:
@@ -37,14 +37,10 @@ class Manager:
 @contextmanager
 def serving(tmp_path, *arguments, **variables):
     manager = Manager(tmp_path)
-    server = Server(tmp_path / "log", *arguments, environment=clean_environment(NOTIFY_SOCKET=str(manager.path), **variables))
-    try:
+    environment = clean_environment(NOTIFY_SOCKET=str(manager.path), **variables)
+    with killed_at_end(Server(tmp_path / "log", *arguments, environment=environment)) as server:
         wait_until(lambda: server.alive() and manager.heard("READY=1"), 120, "READY=1")
         yield server, manager
-    finally:
-        if server.alive():
-            server.process.kill()
-        server.process.wait()
 
 
 def test_start_reload_and_stop_are_told_in_order(tmp_path):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import openai
 import pytest
 import trustme
-from support import Server, wait_until
+from support import Server, killed_at_end, wait_until
 
 HOST = "localhost"
 
@@ -44,12 +44,8 @@ def serving(folder, authority, *arguments):
     server = Server(folder / "log", "--tls-cert", authority.cert, "--tls-key", authority.key, *arguments)
     server.url = f"https://{HOST}:{server.port}"
     server.base_url = f"{server.url}/v1"
-    try:
+    with killed_at_end(server):
         yield server
-    finally:
-        if server.alive():
-            server.process.kill()
-        server.process.wait()
 
 
 @pytest.fixture
