@@ -91,7 +91,7 @@ impl FromRequestParts<AppState> for Call {
         Ok(Self {
             route,
             principal: *principal,
-            policy: WarningPolicy::of(&parts.headers, &state.config),
+            policy: WarningPolicy::of(&parts.headers, &state.config.now()),
             received,
             allowance: parts.extensions.get::<Allowance>().copied(),
             state: state.clone(),

@@ -48,7 +48,7 @@ pub(super) fn generate<F: WireFormat>(
     submission: Submission,
     format: F,
 ) -> impl Future<Output = Result<Response, ApiError>> + Send + use<F> {
-    let mode = Mode::of(submission.stream, &call.state.config);
+    let mode = Mode::of(submission.stream, &call.state.config.now());
     // This runs outside of the future, so that the future does not keep the submission while the answer is awaited.
     let started = start(call, submission).map(|(run, warnings)| (respond(run, format, mode), warnings));
     async move {

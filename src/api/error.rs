@@ -6,7 +6,7 @@
 //! openai-python `_base_client.py` for the statuses that clients retry.
 
 use crate::{
-    api::fields::FieldError,
+    api::{fields::FieldError, request_log::ErrorCode},
     field_path::PathStyle,
     gateway::error::{EmbeddingError, SubmitError, TokenizeError},
     protocol::GenerationError,
@@ -25,6 +25,8 @@ const SERVER_ERROR: &str = "server_error";
 const LONGEST_HONOURED_WAIT: Duration = Duration::from_secs(60);
 /// Characters of a client's origin that an error repeats.
 const MAX_NAME: usize = 128;
+/// Suggested wait for another machine, which boots and loads the model; the longest one that all SDKs honour.
+const REPLACEMENT_WAIT: Duration = LONGEST_HONOURED_WAIT;
 /// Suggested wait when the cause is a short disturbance.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
@@ -199,6 +201,9 @@ pub enum ApiError {
     /// The server is stopping.
     #[error("The server is shutting down.")]
     ShuttingDown,
+    /// The server is stopping because the cloud takes the machine back.
+    #[error("The server is shutting down, because the cloud takes its machine back (preemption). Another one may be up in a minute.")]
+    Preempted,
     /// Several engines died while they computed this request.
     #[error(
         "More than one engine ended while it worked on this request, so it is not tried again for ten minutes. Please change \
@@ -271,7 +276,7 @@ impl ApiError {
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("rate_limit_exceeded")),
             Self::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("overloaded")),
             Self::ModelLoading { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("model_loading")),
-            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("shutting_down")),
+            Self::ShuttingDown | Self::Preempted => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("shutting_down")),
             Self::EngineDied => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("engine_error")),
             Self::ModelChanged => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("model_changed")),
             Self::EngineFailed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR, Some("engine_error")),
@@ -301,6 +306,14 @@ impl ApiError {
     #[must_use]
     pub fn code(&self) -> Option<&'static str> {
         self.row().2
+    }
+
+    /// The response to a request that failed so, with the code for the log.
+    pub(super) fn label(&self, mut response: Response) -> Response {
+        if let Some(code) = self.code() {
+            response.extensions_mut().insert(ErrorCode(code));
+        }
+        response
     }
 
     /// OpenAI's `error.param`: the field at fault.
@@ -338,6 +351,7 @@ impl ApiError {
                 Some(*retry_after)
             }
             Self::ShuttingDown | Self::EngineDied | Self::ModelChanged => Some(SHORT_WAIT),
+            Self::Preempted => Some(REPLACEMENT_WAIT),
             _ => None,
         }
     }
@@ -405,7 +419,7 @@ fn refused_pages(origin: &str) -> String {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status(), self.headers(), Json(self.envelope())).into_response()
+        self.label((self.status(), self.headers(), Json(self.envelope())).into_response())
     }
 }
 
@@ -420,6 +434,7 @@ impl From<SubmitError> for ApiError {
             SubmitError::Quarantined => Self::Quarantined,
             SubmitError::TooMany { .. } => Self::BadRequest { message, param: None, code: Some("invalid_value") },
             SubmitError::ShuttingDown => Self::ShuttingDown,
+            SubmitError::Preempted => Self::Preempted,
             SubmitError::NotGenerating | SubmitError::NotEmbedding => Self::wrong_kind_of_model(&message),
         }
     }

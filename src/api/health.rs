@@ -62,7 +62,19 @@ pub(super) struct Readiness {
 impl Readiness {
     /// The present state of the server.
     pub(super) fn now(models: &Models) -> Self {
-        Self::of(models.first().state(), models.is_leaving())
+        Self::of(models.first().state(), models.is_leaving()).told(models.is_preempted(), models.is_failing())
+    }
+
+    /// The same, for a server that stops because the cloud takes the machine back, or whose idle engine failed in a
+    /// test.
+    fn told(self, is_preempted: bool, is_failing: bool) -> Self {
+        if is_preempted {
+            return Self { reason: Some("the cloud takes this machine back, and the server shuts down"), ..self };
+        }
+        if self.reason.is_none() && is_failing {
+            return Self { status: "failing", reason: Some("a test of the idle engine failed; the log says why"), ..self };
+        }
+        self
     }
 
     /// The state of a server whose model is in `state`; `is_leaving` is true if the server is about to stop.
@@ -169,6 +181,19 @@ mod tests {
         let body = r#"{"status":"leaving","model_loaded":true,"reason":"the server is about to shut down, and still serves"}"#;
         assert_eq!((leaving.status_code().as_u16(), serde_json::to_string(&leaving).unwrap().as_str()), (503, body));
         assert_eq!(Readiness::of(ModelState::Evicting, true), Readiness::of(ModelState::Evicting, false));
+    }
+
+    #[test]
+    fn a_failing_engine_is_not_ready_and_a_preempted_server_says_why_it_stops() {
+        let told = |state, is_preempted, is_failing| {
+            let readiness = Readiness::of(state, false).told(is_preempted, is_failing);
+            (readiness.status_code().as_u16(), readiness.status, readiness.reason.unwrap_or("").split(',').next().unwrap_or(""))
+        };
+
+        assert_eq!(told(ModelState::Ready, false, true), (503, "failing", "a test of the idle engine failed; the log says why"));
+        assert_eq!(told(ModelState::Evicting, true, true), (503, "draining", "the cloud takes this machine back"));
+        assert_eq!(told(ModelState::Loading(0.0), false, true), (503, "loading", "the model is being loaded"), "a test of the last engine");
+        assert_eq!(told(ModelState::Ready, false, false), (200, "ready", ""));
     }
 
     #[test]

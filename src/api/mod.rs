@@ -4,6 +4,7 @@ mod anthropic;
 mod body_budget;
 mod call;
 mod caller;
+mod client;
 mod driver;
 pub mod error;
 pub mod family;
@@ -24,12 +25,14 @@ pub mod route;
 pub mod router;
 mod routes;
 pub mod server;
+mod server_facts;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod trace;
 mod turns;
 mod warning_log;
 mod warnings;

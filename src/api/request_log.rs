@@ -1,7 +1,10 @@
 //! One log line for each request: a generation writes its own line (`telemetry::generation`), this module those of all
 //! other requests.
 
-use crate::telemetry::logged_seconds;
+use crate::telemetry::{
+    logged_seconds,
+    traces::{self, TraceContext},
+};
 use axum::{
     http::{Method, StatusCode},
     response::Response,
@@ -12,6 +15,10 @@ tokio::task_local! {
     /// True if the request that this task answers has its log line already.
     static HAS_LINE: Cell<bool>;
 }
+
+/// The code of an error, in the extensions of the response that reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ErrorCode(pub(super) &'static str);
 
 /// Notes that the present request has its log line.
 pub(super) fn has_line() {
@@ -28,19 +35,28 @@ pub(super) async fn noting<T>(work: impl Future<Output = T>) -> (T, bool) {
     HAS_LINE.scope(Cell::new(false), noting).await
 }
 
+/// The place of a request in a trace, and its path.
+pub(super) type TracedPath = (TraceContext, String);
+
 /// Answers a request, and logs it in the present span unless [`has_line`] was called meanwhile. Look-ups (probes,
-/// metrics, models) that succeed, or get 503 while a model loads, are too frequent for more than `debug`.
-pub(super) async fn logged(method: Method, answer: impl Future<Output = Response>) -> Response {
+/// metrics, models) that succeed, or get 503 while a model loads, are too frequent for more than `debug`. A request with a
+/// line at `info` has a span too, unless `traced` is `None`.
+pub(super) async fn logged(method: Method, traced: Option<TracedPath>, answer: impl Future<Output = Response>) -> Response {
     let received = Instant::now();
     let (response, has_line) = noting(answer).await;
-    let (status, total_seconds) = (response.status().as_u16(), logged_seconds(received.elapsed()));
+    let (status, total) = (response.status().as_u16(), received.elapsed());
+    let total_seconds = logged_seconds(total);
     if has_line || (response.status().is_success() && method == Method::POST) {
         return response;
     }
     if response.status().is_success() || (method != Method::POST && response.status() == StatusCode::SERVICE_UNAVAILABLE) {
         tracing::debug!(status, total_seconds, "request");
     } else {
-        tracing::info!(status, total_seconds, "request");
+        let code = response.extensions().get::<ErrorCode>().map(|code| code.0);
+        tracing::info!(status, code, total_seconds, "request");
+        if let Some((trace, path)) = traced {
+            traces::record_request(&trace, method.as_str(), &path, status, total);
+        }
     }
     response
 }

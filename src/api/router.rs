@@ -18,9 +18,10 @@ use axum::{
     },
     response::Response,
 };
-use tower::ServiceExt as _;
+use std::sync::Arc;
+use tower::{Layer as _, ServiceExt as _, util::MapRequestLayer};
 
-/// Every route, inside every layer.
+/// Every route, inside every layer, also under the configured prefix.
 pub fn router(state: AppState, hosts: HostPolicy) -> Router {
     for route in routes::ROUTES.iter().filter(|route| !route.is_probe()) {
         http::register_route(route.path, route.verb.method());
@@ -29,7 +30,25 @@ pub fn router(state: AppState, hosts: HostPolicy) -> Router {
     let routes = || routes::serve().method_not_allowed_fallback(method_not_allowed);
     let by_own_path = routes().fallback(route_not_found).with_state(state.clone());
     let routes = routes().fallback(|request| respell(by_own_path, request));
-    layers::wrap(routes, &state, hosts).with_state(state)
+    let root_path = state.config.now().proxy.root_path.clone();
+    let router = layers::wrap(routes, &state, hosts).with_state(state);
+    if root_path.is_empty() { router } else { under(root_path.into(), router) }
+}
+
+/// The same routes, for requests whose path may begin with `prefix`. It is taken off before anything else, so that
+/// layers and routes know one path of each route.
+fn under(prefix: Arc<str>, router: Router) -> Router {
+    let take_off = MapRequestLayer::new(move |mut request: Request| {
+        let path = request.uri().path();
+        let rest = path.strip_prefix(&*prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        if let Some(rest) = rest
+            && let Ok(uri) = with_path(request.uri(), if rest.is_empty() { "/" } else { rest })
+        {
+            *request.uri_mut() = uri;
+        }
+        request
+    });
+    Router::new().fallback_service(take_off.layer(router))
 }
 
 /// Answers a path that is no route: as the route that it means, if it means one.

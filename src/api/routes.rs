@@ -16,6 +16,7 @@ use super::{
         Handler::{Below, Here},
         Route, Verb,
     },
+    server_facts,
     state::AppState,
     tokens::{detokenize, info, tokenize},
 };
@@ -295,6 +296,22 @@ pub(super) static ROUTES: &[Route] = &[
         ..PROBE
     },
     Route {
+        path: "/v1/health",
+        label: "health",
+        summary: "The same, where routers look for it.",
+        docs: operations::STATUS_DOCS,
+        handler: Here(|| health::probe(legacy::health)),
+        ..PROBE
+    },
+    Route {
+        path: "/ping",
+        label: "health",
+        summary: "The same, where SageMaker looks for it.",
+        docs: operations::STATUS_DOCS,
+        handler: Here(|| health::probe(legacy::health)),
+        ..PROBE
+    },
+    Route {
         path: "/livez",
         label: "livez",
         summary: "200 while this process answers.",
@@ -305,7 +322,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/readyz",
         label: "readyz",
-        summary: "200 while requests are welcome, else 503 and why: loading (`load_percent` says how far), restarting, about to stop.",
+        summary: "200 while requests are welcome, else 503 and why: loading (`load_percent` says how far), restarting, failing in tests, about to stop.",
         docs: operations::STATUS_DOCS,
         handler: Here(|| health::probe(health::readyz)),
         ..PROBE
@@ -316,6 +333,22 @@ pub(super) static ROUTES: &[Route] = &[
         summary: "Prometheus; vLLM's names and buckets where one exists.",
         docs: operations::METRICS_DOCS,
         handler: Here(|| get(health::scrape)),
+        ..PAGE
+    },
+    Route {
+        path: "/version",
+        label: "version",
+        summary: "The version of the server (vLLM).",
+        docs: operations::STATUS_DOCS,
+        handler: Here(|| get(server_facts::version)),
+        ..OPEN_PAGE
+    },
+    Route {
+        path: "/get_load",
+        label: "get_load",
+        summary: "Running and waiting sequences, for vllm-router's policy `power_of_two`.",
+        docs: operations::LOAD_DOCS,
+        handler: Here(|| get(server_facts::load)),
         ..PAGE
     },
     Route {

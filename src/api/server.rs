@@ -6,29 +6,33 @@
 mod attend;
 mod bounds;
 mod connections;
+mod endpoint;
 mod peer;
 mod received;
 mod socket;
 pub mod tls;
 
-use crate::{config::ListenConfig, gateway::keys::KeyRing};
+pub use endpoint::{ClientStream, Endpoint, OpenSocket};
+
+use crate::{
+    config::{ListenConfig, UnixSocketConfig},
+    gateway::keys::KeyRing,
+};
 use axum::{Router, extract::Request};
 use axum_server::{Handle, accept::Accept, service::SendService, tls_rustls::RustlsAcceptor};
 use bounds::Bounds;
 use connections::BoundedAcceptor;
+use endpoint::{SocketFile, allows_all_users, is_open_to_all_users};
 use hyper::body::Incoming;
-use rustix::net::sockopt::socket_acceptconn;
 use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr, TcpListener},
+    path::PathBuf,
     time::Duration,
 };
 use tls::Certificate;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The maximum number of connections at a time; further ones are closed at once. It is less if the process may open
 /// fewer files.
@@ -72,6 +76,35 @@ pub enum ListenError {
         /// The address asked for.
         address: SocketAddr,
     },
+    /// Every user of the machine could use the server.
+    #[error(
+        "refusing to serve on {} without API keys, because every user of this machine could connect; give keys with --api-key or \
+         --api-key-file, keep others out with --uds-mode 660, or insist with --insecure-no-auth", path.display()
+    )]
+    OpenToAllUsers {
+        /// The path of the Unix socket.
+        path: PathBuf,
+    },
+    /// A program listens on this Unix socket already.
+    #[error("a program listens on {} already; stop it, or choose another path with --uds", path.display())]
+    SocketInUse {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The path is taken by a file.
+    #[error("{} is there and is no socket, so it is left alone; choose another path with --uds", path.display())]
+    NoSocket {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// A Unix socket cannot be made.
+    #[error("cannot make the Unix socket {}: {source}", path.display())]
+    NoUnixSocket {
+        /// The path asked for.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// A socket that another process opened is not one that listens, so nobody could connect to it.
     #[error("the socket that was handed over does not listen; in a unit of systemd: ListenStream=8000, without Accept=yes")]
     NotListening,
@@ -94,13 +127,23 @@ impl ListenError {
             _ => Self::Other { address, source },
         }
     }
+
+    fn of_unix(path: PathBuf, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::SocketInUse { path },
+            io::ErrorKind::AlreadyExists => Self::NoSocket { path },
+            _ => Self::NoUnixSocket { path, source },
+        }
+    }
 }
 
 /// A server that listens and does not serve yet: connections wait in the system's queue.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    socket: OpenSocket,
+    endpoint: Endpoint,
+    /// The file of a Unix socket that this process made.
+    socket_file: Option<SocketFile>,
     header_timeout: Duration,
     idle_timeout: Duration,
     /// `None` for plain HTTP.
@@ -108,32 +151,54 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to listen.
+    /// Starts to listen, on the configured Unix socket if there is one.
     ///
     /// # Errors
-    /// `OpenToEverybody` before anything is opened, or the reason why the address is not available.
+    /// `OpenToEverybody` or `OpenToAllUsers` before anything is opened, or the reason why the place is not available.
     pub fn bind(config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
+        match &config.unix_socket {
+            Some(wanted) => Self::bind_unix(wanted, config, keys),
+            None => Self::bind_tcp(config, keys),
+        }
+    }
+
+    fn bind_tcp(config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
         check_reach(config.host, config, keys)?;
         let wanted = SocketAddr::new(config.host, config.port);
         let listener = TcpListener::bind(wanted).map_err(|source| ListenError::new(wanted, source))?;
         let address = listener.local_addr().map_err(|source| ListenError::new(wanted, source))?;
-        Ok(Self::new(listener, address, config))
+        Ok(Self::new(OpenSocket::Tcp(listener), Endpoint::Tcp(address), config))
     }
 
-    /// Takes a socket that listens already, whatever host and port the configuration names.
+    fn bind_unix(wanted: &UnixSocketConfig, config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
+        let path = wanted.path.clone();
+        if allows_all_users(wanted.mode) && !is_protected(config, keys) {
+            return Err(ListenError::OpenToAllUsers { path });
+        }
+        let (listener, file) = SocketFile::listen(&path, wanted.mode).map_err(|source| ListenError::of_unix(path.clone(), source))?;
+        Ok(Self { socket_file: Some(file), ..Self::new(OpenSocket::Unix(listener), Endpoint::Unix(path), config) })
+    }
+
+    /// Takes a socket that listens already, whatever place the configuration names.
     ///
     /// # Errors
-    /// `OpenToEverybody`, or `NotListening` if it is no such socket.
-    pub fn take_over(listener: TcpListener, config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
-        let address = listener.local_addr().ok().filter(|_| socket_acceptconn(&listener) == Ok(true)).ok_or(ListenError::NotListening)?;
-        check_reach(address.ip(), config, keys)?;
-        Ok(Self::new(listener, address, config))
+    /// `OpenToEverybody`, `OpenToAllUsers`, or `NotListening` if it is no such socket.
+    pub fn take_over(socket: OpenSocket, config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
+        let endpoint = socket.endpoint().ok_or(ListenError::NotListening)?;
+        match &endpoint {
+            Endpoint::Tcp(address) => check_reach(address.ip(), config, keys)?,
+            Endpoint::Unix(path) if is_open_to_all_users(path) && !is_protected(config, keys) => {
+                return Err(ListenError::OpenToAllUsers { path: path.clone() });
+            }
+            Endpoint::Unix(_) => {}
+        }
+        Ok(Self::new(socket, endpoint, config))
     }
 
-    fn new(listener: TcpListener, address: SocketAddr, config: &ListenConfig) -> Self {
+    fn new(socket: OpenSocket, endpoint: Endpoint, config: &ListenConfig) -> Self {
         // A later head on a connection may take as long as the silence before it.
         let idle_timeout = config.idle_timeout.max(config.header_timeout);
-        Self { listener, address, header_timeout: config.header_timeout, idle_timeout, certificate: None }
+        Self { socket, endpoint, socket_file: None, header_timeout: config.header_timeout, idle_timeout, certificate: None }
     }
 
     /// The same server, speaking TLS with this certificate.
@@ -142,10 +207,10 @@ impl Server {
         Self { certificate, ..self }
     }
 
-    /// The address that the server listens on; if port 0 was asked for, its port is the one that the system chose.
+    /// The place where the server listens; if port 0 was asked for, its port is the one that the system chose.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Serves until `shutdown` is ready. Then the listener closes at once, idle connections close, and running requests
@@ -153,15 +218,15 @@ impl Server {
     /// event, are cut.
     ///
     /// # Errors
-    /// The runtime cannot take the listener.
+    /// The runtime cannot take the socket.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
         self.serve_within(Bounds::of(affordable_connections()), router, shutdown).await
     }
 
     async fn serve_within(self, bounds: Bounds, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
-        let Self { listener, header_timeout, idle_timeout, certificate, .. } = self;
+        let Self { socket, socket_file: _file, header_timeout, idle_timeout, certificate, .. } = self;
         let times = (header_timeout, idle_timeout);
-        let server = axum_server::from_tcp(listener)?;
+        let server = axum_server::Server::from_listener(socket.into_listener()?);
         let acceptor = BoundedAcceptor::new(bounds, certificate.is_some());
         match certificate {
             None => serve_by(server.acceptor(acceptor), times, router, shutdown).await,
@@ -176,14 +241,14 @@ impl Server {
 /// Serves connections of this kind until `shutdown` is ready. The times are the longest waits for the first head of a
 /// connection and for a later one.
 async fn serve_by<A>(
-    server: axum_server::Server<SocketAddr, A>,
+    server: axum_server::Server<Endpoint, A>,
     (header_timeout, idle_timeout): (Duration, Duration),
     router: Router,
     shutdown: impl Future<Output = Duration>,
 ) -> io::Result<()>
 where
     A: Accept<
-            TcpStream,
+            ClientStream,
             Router,
             Stream: AsyncRead + AsyncWrite + Unpin + Send,
             Service: SendService<Request<Incoming>> + Send,
@@ -226,8 +291,12 @@ fn note_failure(is_connected: bool, error: &io::Error) {
 
 /// Refuses an address that others reach if nothing protects the server.
 fn check_reach(host: IpAddr, config: &ListenConfig, keys: &KeyRing) -> Result<(), ListenError> {
-    let is_protected = host.is_loopback() || !keys.is_empty() || config.insecure_no_auth;
-    if is_protected { Ok(()) } else { Err(ListenError::OpenToEverybody { host }) }
+    if host.is_loopback() || is_protected(config, keys) { Ok(()) } else { Err(ListenError::OpenToEverybody { host }) }
+}
+
+/// True if callers need keys, or the operator insists that they need none.
+fn is_protected(config: &ListenConfig, keys: &KeyRing) -> bool {
+    !keys.is_empty() || config.insecure_no_auth
 }
 
 /// Raises the soft limit of open files to the hard one, and returns the number of connections that it allows. A server

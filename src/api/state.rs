@@ -1,10 +1,7 @@
 //! State that all requests share.
 
 use super::{renders::Renders, warning_log::WarningLog};
-use crate::{
-    config::ApiConfig,
-    gateway::{keys::KeyRing, limits::RequestLimiter, models::Models},
-};
+use crate::gateway::{keys::KeyRing, limits::RequestLimiter, live_config::LiveConfig, models::Models};
 use std::sync::Arc;
 
 /// Shared by all handlers and layers; cheap to clone.
@@ -16,8 +13,8 @@ pub struct AppState {
     pub keys: Arc<KeyRing>,
     /// The limiter of each key's requests per minute.
     pub limiter: Arc<RequestLimiter>,
-    /// Limits of the API.
-    pub config: Arc<ApiConfig>,
+    /// Names and limits of the API; a reload may change them.
+    pub config: LiveConfig,
     /// The turns of callers at rendering chat templates.
     pub(super) renders: Renders,
     /// The warnings that were logged lately.
@@ -27,8 +24,8 @@ pub struct AppState {
 impl AppState {
     /// The state of a server that serves these models to callers with one of these keys.
     #[must_use]
-    pub fn new(models: Models, keys: Arc<KeyRing>, config: Arc<ApiConfig>) -> Self {
-        let limiter = Arc::new(RequestLimiter::new(config.requests_per_minute));
+    pub fn new(models: Models, keys: Arc<KeyRing>, config: LiveConfig) -> Self {
+        let limiter = Arc::new(RequestLimiter::new(config.now().requests_per_minute));
         Self { models: Arc::new(models), keys, limiter, config, renders: Renders::default(), warning_log: WarningLog::default() }
     }
 }

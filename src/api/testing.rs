@@ -12,6 +12,7 @@ use crate::{
         Supervisor,
         engine_state::EngineState,
         keys::KeyRing,
+        live_config::LiveConfig,
         models::Models,
         templates::TemplateCache,
         testing::{model_info, start_scripted, token},
@@ -120,8 +121,8 @@ impl TestApp {
             engine.watch_state().wait_for(|state| *state == EngineState::Ready).await.expect("supervised");
         }
         let keys = KeyConfig { keys: setup.keys.iter().map(|key| (*key).to_owned()).collect(), file: None };
-        let (keys, config) = (KeyRing::load(&keys).expect("sound keys"), Arc::new(setup.config));
-        let models = Models::of_one(engine, TemplateCache::default(), Arc::clone(&config));
+        let (keys, config) = (KeyRing::load(&keys).expect("sound keys"), LiveConfig::new(setup.config));
+        let models = Models::of_one(engine, TemplateCache::default(), config.clone());
         let state = AppState::new(models, Arc::new(keys), config);
         let router = router(state.clone(), setup.hosts);
         Self { state, router, submitted, _engine: AbortOnDropHandle::new(engine_task), _supervisor: supervisor }

@@ -1,12 +1,12 @@
 //! The command line in clap's terms, made from the table of options; clap's types are used nowhere else.
 
-use super::bench;
+use super::{bench, rpc_worker::RpcWorker};
 use crate::{
     build_info,
     config::{Flags, GROUPS, Kind, OptionSpec, options},
 };
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 /// The command that the user gave, with its options.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub(super) enum Invocation {
     Models { models_dir: Option<PathBuf> },
     /// Measure a server, or compare two measurements.
     Bench(bench::Action),
+    /// Serve this machine's devices to an engine on another one.
+    RpcWorker(RpcWorker),
     /// Run as the engine of the gateway with this process id.
     Engine { parent_pid: u32 },
     /// Run as the process in which the engine with this process id tries out constraints.
@@ -50,7 +52,14 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Invocation, clap::Error>
             Invocation::Pull { name: matches.remove_one("name").expect("clap demands it"), models_dir: matches.remove_one("models_dir") }
         }
         "bench" => Invocation::Bench(bench::read(&mut matches)),
+        "config" => config_invocation(&mut matches),
         "models" => Invocation::Models { models_dir: matches.remove_one("models_dir") },
+        "rpc-worker" => Invocation::RpcWorker(RpcWorker {
+            listen: matches.remove_one("listen").expect("it has a default"),
+            cache_dir: matches.remove_one("cache_dir"),
+            threads: matches.remove_one("threads"),
+            insecure: matches.get_flag("insecure_rpc"),
+        }),
         "constraint-trial" => Invocation::ConstraintTrial { parent_pid: parent_pid(&mut matches) },
         _ => Invocation::Engine { parent_pid: parent_pid(&mut matches) },
     })
@@ -82,6 +91,13 @@ fn serve_invocation(matches: &mut ArgMatches) -> Invocation {
     Invocation::Serve { flags, mode }
 }
 
+/// `config check FILE` and `config show FILE` are `serve --check-config` and `--print-config` with that file.
+fn config_invocation(matches: &mut ArgMatches) -> Invocation {
+    let (name, mut matches) = matches.remove_subcommand().expect("clap demands a subcommand");
+    let mode = if name == "check" { ServeMode::Check } else { ServeMode::Print };
+    Invocation::Serve { flags: Flags { config: matches.remove_one("config"), ..Flags::default() }, mode }
+}
+
 fn command() -> Command {
     let models_dir = Arg::new("models_dir")
         .long("models-dir")
@@ -103,9 +119,60 @@ fn command() -> Command {
                 .arg(models_dir.clone()),
         )
         .subcommand(Command::new("models").about("List the models of the catalog and of the models folder").arg(models_dir))
+        .subcommand(config_command())
         .subcommand(bench::command())
+        .subcommand(rpc_worker_command())
         .subcommand(child_command("engine"))
         .subcommand(child_command("constraint-trial"))
+}
+
+fn config_command() -> Command {
+    let file = Arg::new("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("A TOML file, as for `serve --config`; without it, the environment and the defaults [env: LLAMERO_CONFIG]");
+    Command::new("config")
+        .about("Check or show the configuration that a server would have")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("check").about("Report every problem of the configuration and of the model's file").arg(file.clone()))
+        .subcommand(Command::new("show").about("Print every option as TOML, with where its value comes from; keys are not shown").arg(file))
+}
+
+fn rpc_worker_command() -> Command {
+    Command::new("rpc-worker")
+        .about("Serve this machine's devices to a server on another one (`serve --rpc`), for a model larger than one machine")
+        .after_help("The protocol has neither keys nor encryption: use it on a private network alone. Both ends need the same llamero.")
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDRESS:PORT")
+                .value_parser(value_parser!(SocketAddr))
+                .default_value("127.0.0.1:50052")
+                .help("Address and port to listen on, IPv4; only loopback and private addresses"),
+        )
+        .arg(
+            Arg::new("cache_dir")
+                .long("cache-dir")
+                .value_name("FOLDER")
+                .value_parser(value_parser!(PathBuf))
+                .help("Keep weights that were sent once in this folder, so that the next load does not send them again"),
+        )
+        .arg(
+            Arg::new("threads")
+                .long("threads")
+                .short('t')
+                .value_name("N")
+                .value_parser(value_parser!(usize))
+                .help("CPU threads of a worker without a GPU; by default the number of physical cores"),
+        )
+        .arg(
+            Arg::new("insecure_rpc")
+                .long("insecure-rpc")
+                .action(ArgAction::SetTrue)
+                .help("Listen on an address that others reach: whoever does can run what they like"),
+        )
 }
 
 /// A command that only another process of this program runs: its standard input is the socket to that process.
@@ -211,10 +278,21 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_file_is_checked_and_shown_by_commands_of_their_own() {
+        let file = || Flags { config: Some(PathBuf::from("c.toml")), ..Flags::default() };
+
+        assert_eq!(parsed(&["config", "check", "c.toml"]), Ok(Invocation::Serve { flags: file(), mode: ServeMode::Check }));
+        assert_eq!(parsed(&["config", "show", "c.toml"]), Ok(Invocation::Serve { flags: file(), mode: ServeMode::Print }));
+        assert_eq!(parsed(&["config", "show"]), Ok(Invocation::Serve { flags: Flags::default(), mode: ServeMode::Print }));
+    }
+
+    #[test]
     fn other_commands_are_understood() {
         assert_eq!(parsed(&["pull", "tiny"]), Ok(Invocation::Pull { name: "tiny".into(), models_dir: None }));
         assert_eq!(parsed(&["models", "--models-dir", "m"]), Ok(Invocation::Models { models_dir: Some("m".into()) }));
         assert_eq!(parsed(&["engine", "--parent-pid", "7"]), Ok(Invocation::Engine { parent_pid: 7 }));
+        let worker = RpcWorker { listen: SocketAddr::from(([10, 0, 0, 2], 9)), cache_dir: None, threads: Some(2), insecure: false };
+        assert_eq!(parsed(&["rpc-worker", "--listen", "10.0.0.2:9", "-t", "2"]), Ok(Invocation::RpcWorker(worker)));
         assert_eq!(parsed(&["constraint-trial", "--parent-pid", "7"]), Ok(Invocation::ConstraintTrial { parent_pid: 7 }));
         assert_eq!(parsed(&["--version"]), Err(ErrorKind::DisplayVersion));
         assert_eq!(parsed(&["serve", "--no-such-flag"]), Err(ErrorKind::UnknownArgument));

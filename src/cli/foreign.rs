@@ -5,7 +5,7 @@
 use clap::error::{ContextKind, ContextValue};
 
 /// Flags of vLLM, llama-server and Ollama, and the way to what they do.
-const FLAGS: [(&[&str], &str); 15] = [
+const FLAGS: [(&[&str], &str); 14] = [
     (
         &["--gpu-memory-utilization", "--cpu-offload-gb", "--kv-cache-memory-bytes"],
         "memory is bounded by --max-model-len and --max-num-seqs; --n-gpu-layers puts a part of the layers on the GPU",
@@ -35,10 +35,7 @@ const FLAGS: [(&[&str], &str); 15] = [
         &["--enable-auto-tool-choice", "--tool-call-parser", "--reasoning-parser", "--jinja", "--reasoning-format"],
         "calls and reasoning are read as the model's family writes them; leave it out",
     ),
-    (
-        &["--enforce-eager", "--swap-space-gb", "--block-size", "--ubatch-size", "-ub", "--mlock", "--no-mmap", "--numa"],
-        "leave it out: there is nothing to choose",
-    ),
+    (&["--enforce-eager", "--swap-space-gb", "--block-size", "--ubatch-size", "-ub", "--numa"], "leave it out: there is nothing to choose"),
     (
         &[
             "--yarn-orig-ctx",
@@ -52,7 +49,6 @@ const FLAGS: [(&[&str], &str); 15] = [
         "--max-model-len with --rope-scaling yarn or linear is enough: the rest is that of the GGUF file",
     ),
     (&["--lora", "--enable-lora", "--lora-modules", "--mmproj", "-mm"], "adapters and other media are not supported"),
-    (&["--root-path", "--api-prefix"], "put a proxy in front that adds the prefix"),
     (&["--ssl-cert-reqs"], "--tls-client-ca names the certificates that vouch for clients"),
     (
         &["--cors-allowed-origins", "--allow-credentials", "--allowed-headers", "--allowed-methods"],

@@ -1,20 +1,27 @@
-//! Writes log lines, including panics, to standard error: for people or as JSON.
+//! Writes log lines, including panics, to standard error or to a file: for people or as JSON.
 //!
 //! Everything that this process writes to standard error goes through one writer that never waits for its reader
-//! (`telemetry/log_writer.rs`).
+//! (`telemetry/log_writer.rs`). With a log file, lines go there from [`start`] on.
 
-use crate::{config::LogFormat, telemetry::log_writer};
+use crate::{
+    config::{LogConfig, LogFormat},
+    telemetry::log_writer,
+};
+use anyhow::Context as _;
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     fmt::Write as _,
     io::IsTerminal,
     panic::{self, PanicHookInfo},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 use tracing::Level;
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, reload, util::SubscriberInitExt};
 
 /// Maximum time that the end of the process waits for its last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -25,30 +32,61 @@ const PANIC_LINES: Duration = Duration::from_millis(200);
 /// True if what is written to standard error is JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Sets the format of everything that [`write_to_stderr`] writes from now on.
+/// Sets the format of everything that [`write_text`] writes from now on.
 pub(super) fn expect(format: LogFormat) {
     IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
 }
 
-/// Sets up logging for the whole process; `level` is a level or a filter.
+/// Replaces the filter of log lines.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+/// Sets up logging for the whole process.
 ///
 /// # Errors
-/// The filter cannot be understood, or logging was set up before.
-pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
-    let writer = log_writer::standard_error()?;
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(level)?).with_writer(move || writer.clone());
+/// The filter cannot be understood, the file cannot be opened, or logging was set up before.
+pub(super) fn start(config: &LogConfig) -> anyhow::Result<()> {
+    if let Some(path) = &config.file {
+        write_text(Level::INFO, &format!("llamero: log lines go to {}\n", path.display()));
+        finish();
+        log_writer::write_to_file(path).with_context(|| format!("--log-file {} cannot be opened", path.display()))?;
+    }
+    let writer = log_writer::process_log()?;
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&config.level)?).with_writer(move || writer.clone());
     let lines = lines.log_internal_errors(false);
-    match format {
+    match config.format {
         LogFormat::Text => {
             // No colour codes in a file or a log collector; tracing-subscriber respects NO_COLOR.
-            let lines = lines.with_target(false);
-            if is_terminal() { lines.finish().try_init()? } else { lines.with_ansi(false).finish().try_init()? }
+            let has_colours = config.file.is_none() && is_terminal();
+            let lines = lines.with_target(false).with_ansi(has_colours && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()));
+            let lines = lines.with_filter_reloading();
+            keep(lines.reload_handle());
+            lines.finish().try_init()?;
         }
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()?,
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(false).with_filter_reloading();
+            keep(lines.reload_handle());
+            lines.finish().try_init()?;
+        }
     }
-    expect(format);
+    expect(config.format);
     panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+fn keep<S: 'static>(handle: reload::Handle<EnvFilter, S>) {
+    // Only a second start in one process finds one here, and that fails.
+    let _ = SET_FILTER.set(Box::new(move |filter| handle.reload(filter)));
+}
+
+/// Changes the lines that are written from now on; `level` is a level or a filter.
+///
+/// # Errors
+/// The filter cannot be understood, or logging was not set up.
+pub(super) fn set_level(level: &str) -> anyhow::Result<()> {
+    let set = SET_FILTER.get().context("logging was not set up")?;
+    Ok(set(EnvFilter::try_new(level)?)?)
 }
 
 /// Sets up logging of an engine process. Its lines go to the gateway, which keeps the last ones and logs them as its
@@ -57,7 +95,7 @@ pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
 /// # Errors
 /// Logging was set up before.
 pub(super) fn start_plain() -> anyhow::Result<()> {
-    let writer = log_writer::standard_error()?;
+    let writer = log_writer::process_log()?;
     let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).log_internal_errors(false).with_ansi(false).without_time();
     lines.finish().try_init()?;
     panic::set_hook(Box::new(move |panicked| {
@@ -67,17 +105,31 @@ pub(super) fn start_plain() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a text that is no log line of a module to standard error: as it is, or as a JSON object if that is expected.
-/// Like a log line, it is lost if it cannot be written.
-pub(super) fn write_to_stderr(level: Level, text: &str) {
+/// Writes a text that is no log line of a module to the place of log lines: as it is, or as a JSON object if that is
+/// expected. Like a log line, it is lost if it cannot be written.
+pub(super) fn write_text(level: Level, text: &str) {
+    let is_json = IS_JSON.load(Ordering::Relaxed);
+    match log_writer::process_log() {
+        Ok(writer) => writer.push(if is_json { json_line(level, text) } else { text.to_owned() }.into_bytes()),
+        Err(_no_thread) => write_directly(level, text),
+    }
+}
+
+/// Writes the reason why the process ends, to standard error even if log lines go to a file.
+pub(super) fn write_failure(text: &str) {
+    write_text(Level::ERROR, text);
+    if log_writer::writes_to_file() {
+        write_directly(Level::ERROR, text);
+    }
+}
+
+/// Writes to standard error at once, unless its reader stalls for [`LAST_LINES`]: then the text is lost.
+fn write_directly(level: Level, text: &str) {
     let is_json = IS_JSON.load(Ordering::Relaxed);
     let text = if is_json { json_line(level, text) } else { text.to_owned() };
-    match log_writer::standard_error() {
-        Ok(writer) => writer.push(text.into_bytes()),
-        Err(_no_thread) => {
-            // A failure here cannot be reported; the exit code is still right.
-            let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
-        }
+    if log_writer::is_writable_within(LAST_LINES) {
+        // A failure here cannot be reported; the exit code is still right.
+        let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
     }
 }
 
@@ -96,7 +148,7 @@ pub(super) fn is_terminal() -> bool {
 /// Waits, for at most [`LAST_LINES`], until everything is written.
 pub(super) fn finish() {
     // Without a thread nothing was queued. If the reader stalls, the remaining lines are lost and this process ends.
-    if let Ok(writer) = log_writer::standard_error() {
+    if let Ok(writer) = log_writer::process_log() {
         writer.flush(LAST_LINES);
     }
 }
@@ -132,7 +184,7 @@ fn log_panic(panicked: &PanicHookInfo<'_>) {
         tracing::error!("{text}");
     } else {
         // A `--log-level` for some modules only would hide the panic.
-        write_to_stderr(Level::ERROR, &format!("{text}\n"));
+        write_text(Level::ERROR, &format!("{text}\n"));
     }
 }
 

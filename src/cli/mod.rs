@@ -14,11 +14,14 @@ mod bench;
 mod foreign;
 mod logging;
 mod models;
+mod preemption;
 mod pull;
+mod rpc_worker;
 mod serve;
 mod service_manager;
 mod signals;
 mod spelling;
+mod status_line;
 mod summary;
 
 use crate::config::{ConfigErrors, Environment};
@@ -45,7 +48,7 @@ pub fn main() -> ExitCode {
             if error.use_stderr() {
                 let text = error.render();
                 let text = if logging::is_terminal() { text.ansi().to_string() } else { text.to_string() };
-                logging::write_to_stderr(Level::ERROR, &(text + &foreign::advice(&error)));
+                logging::write_text(Level::ERROR, &(text + &foreign::advice(&error)));
                 return ExitCode::from(USAGE);
             }
             // It is no failure that the reader has closed the pipe (`| head`).
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Invocation::Pull { name, models_dir } => pull::run(&name, models_dir.as_deref(), &environment),
         Invocation::Models { models_dir } => models::run(models_dir.as_deref(), &environment),
         Invocation::Bench(action) => bench::run(action),
+        Invocation::RpcWorker(worker) => rpc_worker::run(&worker),
         Invocation::Engine { parent_pid } => return child(|| crate::engine::process::main(parent_pid)),
         Invocation::ConstraintTrial { parent_pid } => return child(|| crate::constrain::trial::main(parent_pid)),
     };
@@ -71,7 +75,7 @@ pub fn main() -> ExitCode {
             if let Some(format) = in_configuration.and_then(|errors| errors.log_format) {
                 logging::expect(format);
             }
-            logging::write_to_stderr(Level::ERROR, &format!("llamero: {error:#}\n"));
+            logging::write_failure(&format!("llamero: {error:#}\n"));
             if in_configuration.is_some() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }

@@ -2,14 +2,15 @@
 
 use super::{logging, print};
 use crate::{
-    config::{Environment, LogFormat, closest},
+    config::{Environment, LogConfig, LogFormat, closest},
     models::{Catalog, ModelsFolder, Store, StoredModel},
 };
 use anyhow::{Context, bail};
 use std::path::Path;
 
 pub(super) fn run(name: &str, models_dir: Option<&Path>, environment: &Environment) -> anyhow::Result<()> {
-    logging::start(LogFormat::Text, environment.text("RUST_LOG").unwrap_or("info"))?;
+    let level = environment.text("RUST_LOG").unwrap_or("info").to_owned();
+    logging::start(&LogConfig { format: LogFormat::Text, level, file: None, status_interval: None, otlp_endpoint: None })?;
     let catalog = Catalog::embedded();
     let Some(model) = catalog.get(name) else {
         let meant = closest(name, catalog.models.iter().map(|model| model.name.as_str()));

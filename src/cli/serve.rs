@@ -7,42 +7,45 @@ mod calibrate;
 mod check;
 mod inherited_socket;
 mod model;
+mod reload;
 mod stop;
 mod surroundings;
 
 use super::{
     args::ServeMode,
-    logging, print,
+    logging,
+    preemption::{self, PreemptionNotice},
+    print,
     service_manager::{self, Phase, ServiceManager},
     signals::{Signals, StopSignals},
+    status_line,
     summary::summary,
 };
-use crate::telemetry::metrics;
 use crate::{
     api::{
         layers::HostPolicy,
         router::router,
-        server::{Server, tls::Certificate},
+        server::{Endpoint, OpenSocket, Server, tls::Certificate},
         state::AppState,
     },
     config::{ConfigErrors, Environment, Flags, LoadedConfig, ServeConfig, load},
     gateway::{
+        canary,
         engine_state::EngineState,
         handle::EngineHandle,
         keys::KeyRing,
+        live_config::LiveConfig,
         models::{Model, Models},
         process::ProcessLauncher,
         supervisor::{self, UnstartedEngine},
         templates::TemplateCache,
     },
+    telemetry::{metrics, traces},
 };
 use anyhow::{Context, anyhow, bail};
 use model::Found;
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use reload::Reload;
+use std::{sync::Arc, time::Duration};
 use stop::Serving;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -86,11 +89,17 @@ pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> 
         }
     };
     setup.loaded.config.keys.forget();
-    logging::start(setup.loaded.config.log_format, &setup.loaded.config.log_level)?;
+    logging::start(&setup.loaded.config.logs)?;
     for note in setup.loaded.notes.drain(..) {
         tracing::info!("{note}");
     }
+    // Not within the runtime: the exporter's client has one of its own.
+    let traces = setup.loaded.config.logs.otlp_endpoint.as_deref().map(traces::install).transpose();
+    let traces = traces.map_err(|error| ConfigErrors::one("otlp_endpoint", error))?;
     let ended = runtime.block_on(serve(setup, environment, signals, inherited));
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     // A file on a disk that does not respond must not keep the process alive.
     runtime.shutdown_background();
     ended
@@ -98,6 +107,7 @@ pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> 
 
 /// The configuration and the contents of the files that it names.
 struct Setup {
+    flags: Flags,
     loaded: LoadedConfig,
     keys: KeyRing,
     certificate: Option<Certificate>,
@@ -110,38 +120,46 @@ impl Setup {
     fn read(flags: &Flags, environment: &Environment) -> anyhow::Result<Self> {
         let problem = |at: &str, message: String| ConfigErrors::one(at, message);
         let loaded = load(flags, environment)?;
-        logging::expect(loaded.config.log_format);
+        logging::expect(loaded.config.logs.format);
         let keys = KeyRing::load(&loaded.config.keys).map_err(|error| problem("keys", error.to_string()))?;
         let certificate = loaded.config.tls.as_ref().map(Certificate::load).transpose();
         let certificate = certificate.context("TLS")?;
         let templates = TemplateCache::load(loaded.config.api.chat_template.as_deref());
-        Ok(Self { loaded, keys, certificate, templates: templates.map_err(|error| problem("chat_template", error.to_string()))? })
+        let templates = templates.map_err(|error| problem("chat_template", error.to_string()))?;
+        Ok(Self { flags: flags.clone(), loaded, keys, certificate, templates })
     }
 }
 
 /// Serves until a signal or until the engine is given up, then drains.
-async fn serve(setup: Setup, environment: &Environment, signals: Signals, inherited: Option<TcpListener>) -> anyhow::Result<()> {
-    let Setup { loaded: LoadedConfig { config, .. }, keys, certificate, templates } = setup;
-    let Signals { stop: signals, hangup } = signals;
+async fn serve(setup: Setup, environment: &Environment, signals: Signals, inherited: Option<OpenSocket>) -> anyhow::Result<()> {
+    let Setup { flags, loaded: LoadedConfig { config, given, .. }, keys, certificate, templates } = setup;
+    let Signals { stop: signals, hangup, user1 } = signals;
     let server = match inherited {
-        Some(listener) => Server::take_over(listener, &config.listen, &keys)?,
+        Some(socket) => Server::take_over(socket, &config.listen, &keys)?,
         None => Server::bind(&config.listen, &keys)?,
     };
     let server = server.with_certificate(certificate.clone());
-    let address = server.address();
+    let endpoint = server.endpoint().clone();
     let (engine, prepared) = supervisor::prepare(config.engine.max_num_seqs(), config.supervision.clone());
-    let api = Arc::new(config.api.clone());
-    let models = Models::of_one(engine.clone(), templates, Arc::clone(&api));
+    let api = LiveConfig::new(config.api.clone());
+    let models = Models::of_one(engine.clone(), templates, api.clone());
     let model = models.first();
     metrics::install(&model.name).context("metrics cannot be recorded")?;
     let _upkeep = AbortOnDropHandle::new(tokio::spawn(keep_metrics()));
     let keys = Arc::new(keys);
     let (manager, reports) = service_manager::start(engine.clone(), config.supervision.stall_timeout);
-    let reload = AbortOnDropHandle::new(tokio::spawn(hangup.reload(Arc::clone(&keys), certificate, manager.clone())));
-    let hosts = HostPolicy::new(address.ip(), &keys, &config.api);
-    let serving = start(server, AppState::new(models, keys, api), hosts);
+    let hosts = HostPolicy::new(endpoint.ip(), &keys, &config.api);
+    let state = AppState::new(models, keys, api);
+    let reload = Reload::new(flags, environment.clone(), given, &state, certificate);
+    let reload = AbortOnDropHandle::new(tokio::spawn(reload.run(hangup, manager.clone())));
+    let _log_file = AbortOnDropHandle::new(tokio::spawn(user1.reopen()));
+    let status = config.logs.status_interval.map(|interval| tokio::spawn(status_line::report(engine.clone(), interval)));
+    let _status = status.map(AbortOnDropHandle::new);
+    let canary = config.supervision.canary_interval.map(|interval| tokio::spawn(canary::watch(engine.clone(), interval)));
+    let _canary = canary.map(AbortOnDropHandle::new);
+    let serving = start(server, state, hosts);
 
-    let ended = Starting { engine, prepared, model, serving, signals, manager }.run(config, environment, address).await;
+    let ended = Starting { engine, prepared, model, serving, signals, manager }.run(config, environment, endpoint).await;
     // The last sender of messages to the service manager.
     drop(reload);
     reports.finish().await;
@@ -160,7 +178,7 @@ struct Starting {
 
 impl Starting {
     /// Finds the model, starts the engine, and drains after a signal or when the engine is given up.
-    async fn run(self, config: ServeConfig, environment: &Environment, address: SocketAddr) -> anyhow::Result<()> {
+    async fn run(self, config: ServeConfig, environment: &Environment, endpoint: Endpoint) -> anyhow::Result<()> {
         let Self { engine, prepared, model, mut serving, mut signals, manager } = self;
         let found = tokio::select! {
             found = model::find(config.clone(), environment.clone()) => found,
@@ -179,16 +197,24 @@ impl Starting {
                 return Err(error);
             }
         };
-        let config = ServeConfig { engine: options.clone(), ..config };
+        let mut config = ServeConfig { engine: options.clone(), ..config };
+        let mut notice = PreemptionNotice::watch(config.supervision.preemption, environment);
         let launcher = ProcessLauncher::of_this_binary().context("the engine cannot be started")?;
         let mut supervisor = prepared.start(launcher, options);
-        let announcement = AbortOnDropHandle::new(tokio::spawn(announce(model, config.clone(), address)));
+        let announcement = AbortOnDropHandle::new(tokio::spawn(announce(model, config.clone(), endpoint)));
 
         let (failure, hurried) = tokio::select! {
             signal = signals.next() => {
                 tracing::info!("{signal}: the server stops; running requests get {:?} to finish (--drain-timeout)", config.listen.drain_timeout);
                 manager.tell(Phase::Stopping);
                 stop::delay(&engine, &mut supervisor, &mut signals, config.listen.shutdown_delay).await
+            }
+            () = notice.arrived() => {
+                config.listen.drain_timeout = config.listen.drain_timeout.min(preemption::TIME_LEFT);
+                tracing::warn!("the cloud takes this machine back; running requests get {:?} to finish", config.listen.drain_timeout);
+                manager.tell(Phase::Stopping);
+                supervisor.leave_preempted();
+                (None, false)
             }
             reason = supervisor.failed() => {
                 manager.tell(Phase::Stopping);
@@ -226,14 +252,14 @@ async fn keep_metrics() {
 }
 
 /// Prints the summary after the model is loaded.
-async fn announce(model: Model, config: ServeConfig, address: SocketAddr) {
+async fn announce(model: Model, config: ServeConfig, endpoint: Endpoint) {
     let Model { handle, templates, .. } = model;
     let mut state = handle.watch_state();
     let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
     if let (true, Some(model)) = (ready, handle.model()) {
         // Not a log line of a module, so that no `--log-level` hides it from a person at the terminal.
         let chat = templates.facts(&model, config.api.generic_tools).await;
-        logging::write_to_stderr(Level::INFO, &summary(&model, &config, address, &chat));
-        tracing::info!(%address, model = %model.name, "ready");
+        logging::write_text(Level::INFO, &summary(&model, &config, &endpoint, &chat));
+        tracing::info!(address = %endpoint, model = %model.name, "ready");
     }
 }

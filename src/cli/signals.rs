@@ -1,12 +1,11 @@
-//! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP makes it read its key file and its certificate
-//! again.
+//! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP makes it read its files again
+//! (`serve/reload.rs`), SIGUSR1 makes it open its log file again.
 //!
 //! Owns the signal handlers, from before the configuration is read: without them, process 1 of a container would ignore
 //! these signals, and any other process would be ended at once. After a stop signal, `serve` decides the next step.
 
-use super::service_manager::{Phase, ServiceManager};
-use crate::{api::server::tls::Certificate, gateway::keys::KeyRing};
-use std::{io, sync::Arc, time::Duration};
+use crate::telemetry::log_writer;
+use std::{io, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::spawn_blocking,
@@ -17,11 +16,13 @@ use tokio::{
 /// press Ctrl-C twice in a moment.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// SIGTERM, SIGINT and SIGHUP, caught from now on.
+/// SIGTERM, SIGINT, SIGHUP and SIGUSR1, caught from now on.
 #[derive(Debug)]
 pub(super) struct Signals {
     pub(super) stop: StopSignals,
-    pub(super) hangup: Hangups,
+    /// SIGHUP.
+    pub(super) hangup: Signal,
+    pub(super) user1: LogFileSignals,
 }
 
 impl Signals {
@@ -32,7 +33,8 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             counted: LastCounted::default(),
         };
-        Ok(Self { stop, hangup: Hangups(signal(SignalKind::hangup())?) })
+        let user1 = LogFileSignals(signal(SignalKind::user_defined1())?);
+        Ok(Self { stop, hangup: signal(SignalKind::hangup())?, user1 })
     }
 }
 
@@ -75,37 +77,21 @@ impl LastCounted {
     }
 }
 
-/// The signal SIGHUP.
+/// The signal SIGUSR1.
 #[derive(Debug)]
-pub(super) struct Hangups(Signal);
+pub(super) struct LogFileSignals(Signal);
 
-impl Hangups {
-    /// Reads the key file and the certificate again for each SIGHUP, for ever, and tells the service manager so. A file
-    /// that cannot be used changes nothing.
-    pub(super) async fn reload(mut self, keys: Arc<KeyRing>, certificate: Option<Certificate>, manager: ServiceManager) {
+impl LogFileSignals {
+    /// Opens the log file again for each SIGUSR1, for ever. A file that cannot be opened changes nothing.
+    pub(super) async fn reopen(mut self) {
         while self.0.recv().await.is_some() {
-            // Signals that come during a reload count as one.
-            manager.tell(Phase::Reloading);
-            let (keys, certificate) = (Arc::clone(&keys), certificate.clone());
-            if let Err(error) = spawn_blocking(move || reload_files(&keys, certificate.as_ref())).await {
-                tracing::error!("SIGHUP: reading files again ended early: {error}");
+            match spawn_blocking(log_writer::reopen_file).await {
+                Ok(Ok(true)) => tracing::info!("SIGUSR1: the log file was opened again"),
+                Ok(Ok(false)) => tracing::info!("SIGUSR1: there is no --log-file to open again; nothing changes"),
+                Ok(Err(error)) => tracing::error!("SIGUSR1: log lines go where they went, because --log-file cannot be opened: {error}"),
+                Err(error) => tracing::error!("SIGUSR1: opening the log file ended early: {error}"),
             }
-            manager.tell(Phase::Reloaded);
         }
-    }
-}
-
-fn reload_files(keys: &KeyRing, certificate: Option<&Certificate>) {
-    match (keys.reload(), certificate) {
-        (Ok(Some(number)), _) => tracing::info!("SIGHUP: the key file was read again; {number} keys are accepted"),
-        (Ok(None), None) => tracing::info!("SIGHUP: there is no --api-key-file and no --tls-cert to read again; nothing changes"),
-        (Ok(None), Some(_)) => {}
-        (Err(error), _) => tracing::error!("SIGHUP: the keys stay as they are: {error}; mend the file and send SIGHUP again"),
-    }
-    match certificate.map(Certificate::reload) {
-        None => {}
-        Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again; new connections get it"),
-        Some(Err(error)) => tracing::error!("SIGHUP: the certificate stays as it is: {error}; mend the file and send SIGHUP again"),
     }
 }
 

@@ -2,19 +2,19 @@
 //! that it accepts.
 
 use crate::{
+    api::server::Endpoint,
     build_info,
     config::ServeConfig,
     gateway::templates::ChatFacts,
     protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling, RopeScaling},
 };
-use std::net::SocketAddr;
 
 /// Prompts that are cut at multiples of this number of tokens are not worth a line.
 const USUAL_TILE: u32 = 16;
 
 /// The start-up summary. Pure: everything comes from the arguments and the build. `chat` has facts about the
 /// model's chat template.
-pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr, chat: &ChatFacts) -> String {
+pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, endpoint: &Endpoint, chat: &ChatFacts) -> String {
     let mut rows = vec![
         (
             "model",
@@ -51,8 +51,8 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     );
     rows.extend([
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
-        ("auth", auth(config, address)),
-        ("API", format!("{}://{address}/v1", if config.tls.is_some() { "https" } else { "http" })),
+        ("auth", auth(config, endpoint)),
+        ("API", url(config, endpoint)),
     ]);
     let mut text = format!("llamero {} is ready\n", build_info::VERSION);
     for (name, value) in rows {
@@ -72,7 +72,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     if let Some(warning) = &chat.warning {
         text.push_str(&format!("\nWARNING: {warning}\n"));
     }
-    if is_open(config, address) {
+    if is_open(config, endpoint) {
         text.push_str(
             "\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model (set --api-key, or \
              --host 127.0.0.1).\n",
@@ -134,17 +134,29 @@ fn embeds(embedding: &EmbeddingInfo) -> String {
     }
 }
 
-fn is_open(config: &ServeConfig, address: SocketAddr) -> bool {
-    config.keys.is_empty() && !address.ip().is_loopback()
+fn is_open(config: &ServeConfig, endpoint: &Endpoint) -> bool {
+    config.keys.is_empty() && endpoint.ip().is_some_and(|ip| !ip.is_loopback())
 }
 
-fn auth(config: &ServeConfig, address: SocketAddr) -> String {
+fn auth(config: &ServeConfig, endpoint: &Endpoint) -> String {
     match (config.keys.keys.len(), &config.keys.file) {
-        (0, None) if is_open(config, address) => "none".to_owned(),
-        (0, None) => "none, this machine only".to_owned(),
+        (0, None) if is_open(config, endpoint) => "none".to_owned(),
+        (0, None) => match endpoint {
+            Endpoint::Tcp(_) => "none, this machine only".to_owned(),
+            Endpoint::Unix(_) => "none, by the rights of the socket".to_owned(),
+        },
         (0, Some(file)) => format!("keys of {}", file.display()),
         (keys, None) => plural(keys),
         (keys, Some(file)) => format!("{} and those of {}", plural(keys), file.display()),
+    }
+}
+
+fn url(config: &ServeConfig, endpoint: &Endpoint) -> String {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let root = &config.api.proxy.root_path;
+    match endpoint {
+        Endpoint::Tcp(address) => format!("{scheme}://{address}{root}/v1"),
+        Endpoint::Unix(path) => format!("{scheme}://localhost{root}/v1 by {}", path.display()),
     }
 }
 
@@ -174,6 +186,10 @@ mod tests {
     use super::*;
     use crate::config::{Environment, Flags, load};
     use crate::protocol::{KvType, PrefixCacheFolder};
+
+    fn at(address: &str) -> Endpoint {
+        Endpoint::Tcp(address.parse().unwrap())
+    }
 
     fn model() -> ModelInfo {
         ModelInfo {
@@ -235,8 +251,7 @@ mod tests {
 
     #[test]
     fn the_summary_names_model_limits_device_address_and_callers() {
-        let text =
-            summary(&model(), &config(&[("served_model_name", "small,tiny")]), "127.0.0.1:8000".parse().unwrap(), &ChatFacts::default());
+        let text = summary(&model(), &config(&[("served_model_name", "small,tiny")]), &at("127.0.0.1:8000"), &ChatFacts::default());
 
         let expected = format!(
             "\
@@ -265,7 +280,7 @@ llamero {} is ready
         let (path, model_checksum) = ("/var/cache/llamero".into(), String::new());
         config.engine.prefix_cache = Some(PrefixCacheFolder { path, model_checksum, discard: false });
 
-        let text = |model: &ModelInfo| summary(model, &config, "127.0.0.1:8000".parse().unwrap(), &ChatFacts::default());
+        let text = |model: &ModelInfo| summary(model, &config, &at("127.0.0.1:8000"), &ChatFacts::default());
 
         assert!(text(&model()).contains("for cached prompts, kept in /var/cache/llamero\n"));
         assert!(!text(&with_cache(|cache| cache.swap_bytes = 0)).contains("swap space"));
@@ -276,7 +291,7 @@ llamero {} is ready
         let slow = ModelInfo { slow_kernels: Some("AVX-512 is missing".into()), ..model() };
         let open = config(&[("host", "0.0.0.0"), ("insecure_no_auth", "true")]);
 
-        let text = summary(&slow, &open, "0.0.0.0:8000".parse().unwrap(), &ChatFacts::default());
+        let text = summary(&slow, &open, &at("0.0.0.0:8000"), &ChatFacts::default());
 
         assert!(text.contains("\nWARNING: the CPU kernels are slow: AVX-512 is missing\n"), "{text}");
         assert!(text.contains("\nWARNING: no key is asked for"), "{text}");
@@ -286,7 +301,7 @@ llamero {} is ready
     fn the_cells_of_layers_with_a_sliding_window_are_named() {
         let text = |cells| {
             let model = with_cache(|cache| cache.kv_window = Some(KvWindow { positions: 512, cells }));
-            summary(&model, &config(&[]), "127.0.0.1:8000".parse().unwrap(), &ChatFacts::default())
+            summary(&model, &config(&[]), &at("127.0.0.1:8000"), &ChatFacts::default())
         };
 
         assert!(text(Some(768)).contains(" tokens of f16, split; layers with a window of 512 keep 768 for each sequence (--swa-full"));
@@ -300,7 +315,7 @@ llamero {} is ready
             model
         };
 
-        let text = summary(&short(model()), &config(&[]), "127.0.0.1:8000".parse().unwrap(), &ChatFacts::default());
+        let text = summary(&short(model()), &config(&[]), &at("127.0.0.1:8000"), &ChatFacts::default());
 
         assert!(text.contains("\nWARNING: more memory is needed than was available: about 1.7 GB of 1.6 GB available ("), "{text}");
     }
@@ -308,7 +323,7 @@ llamero {} is ready
     #[test]
     fn a_model_without_a_chat_template_is_warned_of() {
         let chat = ChatFacts { shown: Some("shows no tools".to_owned()), warning: Some("no template".to_owned()) };
-        let text = summary(&model(), &config(&[]), "127.0.0.1:8000".parse().unwrap(), &chat);
+        let text = summary(&model(), &config(&[]), &at("127.0.0.1:8000"), &chat);
 
         assert!(text.contains("\n  template   shows no tools\n"), "{text}");
 
@@ -317,12 +332,7 @@ llamero {} is ready
 
     #[test]
     fn keys_are_counted_and_never_shown() {
-        let text = summary(
-            &model(),
-            &config(&[("host", "0.0.0.0"), ("api_key", "sk-a,sk-b")]),
-            "0.0.0.0:8000".parse().unwrap(),
-            &ChatFacts::default(),
-        );
+        let text = summary(&model(), &config(&[("host", "0.0.0.0"), ("api_key", "sk-a,sk-b")]), &at("0.0.0.0:8000"), &ChatFacts::default());
 
         assert!(text.contains("auth       2 keys\n") && !text.contains("sk-") && !text.contains("WARNING"), "{text}");
     }

@@ -1,6 +1,6 @@
 //! Options of the API: names under which the model is served, limits of requests, timing of streams.
 
-use super::{Kind, OptionSpec, values::SettingsReader};
+use super::{Kind, OptionSpec, ProxyConfig, values::SettingsReader};
 use std::time::Duration;
 
 /// Names and limits of the API.
@@ -35,6 +35,8 @@ pub struct ApiConfig {
     pub allowed_hosts: Vec<String>,
     /// Origins besides those of this machine from which browsers may call; `*` allows all.
     pub allowed_origins: Vec<String>,
+    /// Facts about the proxies in front.
+    pub proxy: ProxyConfig,
 }
 
 const SERVED_MODEL_NAME: OptionSpec =
@@ -152,6 +154,7 @@ impl ApiConfig {
             requests_per_minute: values.optional_integer(&RPM),
             allowed_hosts,
             allowed_origins,
+            proxy: ProxyConfig::read(values),
         }
     }
 }
@@ -174,6 +177,7 @@ impl ApiConfig {
             requests_per_minute: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            proxy: ProxyConfig::default(),
         }
     }
 }

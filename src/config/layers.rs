@@ -29,11 +29,19 @@ pub struct Flags {
     pub notes: Vec<String>,
 }
 
+impl Flags {
+    /// The configuration file that the flags or, if they name none, the environment names.
+    #[must_use]
+    pub fn config_file(&self, environment: &Environment) -> Option<PathBuf> {
+        self.config.clone().or_else(|| environment.path("LLAMERO_CONFIG"))
+    }
+}
+
 /// Merges all layers, and returns notes for the log.
 pub(super) fn gather(flags: &Flags, environment: &Environment) -> (SettingsReader, Vec<String>) {
     let mut values = SettingsReader::default();
     let mut notes = flags.notes.clone();
-    if let Some(path) = flags.config.clone().or_else(|| environment.path("LLAMERO_CONFIG")) {
+    if let Some(path) = flags.config_file(environment) {
         add_file(&mut values, &path);
     }
     add_environment(&mut values, environment, &mut notes);

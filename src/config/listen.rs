@@ -3,6 +3,7 @@
 use super::{KeyConfig, Kind, OptionSpec, values::SettingsReader};
 use std::{
     net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -13,6 +14,8 @@ pub struct ListenConfig {
     pub host: IpAddr,
     /// Port to listen on. Default 8000; 0 lets the system choose.
     pub port: u16,
+    /// The Unix socket to listen on instead; `None` for address and port.
+    pub unix_socket: Option<UnixSocketConfig>,
     /// True if the server may listen beyond loopback without keys.
     pub insecure_no_auth: bool,
     /// Longest wait for the head of a request. Default 10 s.
@@ -26,12 +29,33 @@ pub struct ListenConfig {
     pub drain_timeout: Duration,
 }
 
+/// A Unix socket to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnixSocketConfig {
+    /// Its path, at most 107 bytes (unix(7)).
+    pub path: PathBuf,
+    /// The rights of its file, up to 0o777. Users with the right to write may connect.
+    pub mode: u32,
+}
+
 const HOST: OptionSpec =
     OptionSpec::new("host", Kind::Text, "127.0.0.1", "Address to listen on; 0.0.0.0 or :: is every one, and needs keys.")
         .also(&[], &["LLAMA_ARG_HOST"]);
 const PORT: OptionSpec =
     OptionSpec::new("port", Kind::Integer { min: 0, max: 65_535, auto: &[] }, "8000", "Port to listen on; 0 lets the system choose.")
         .also(&[], &["LLAMA_ARG_PORT"]);
+const UDS: OptionSpec = OptionSpec::new(
+    "uds",
+    Kind::Text,
+    "",
+    "Listen on a Unix socket at this path instead of host and port, for a proxy on the same machine. A socket there that nobody listens on is replaced.",
+);
+const UDS_MODE: OptionSpec = OptionSpec::new(
+    "uds_mode",
+    Kind::Text,
+    "660",
+    "Rights of the socket's file, octal: 600 lets its user connect, 660 its group too, 666 everybody on this machine, which needs keys.",
+);
 const INSECURE_NO_AUTH: OptionSpec = OptionSpec::new(
     "insecure_no_auth",
     Kind::Switch,
@@ -63,7 +87,8 @@ const DRAIN_TIMEOUT: OptionSpec = OptionSpec::new(
     "Time for running streams to finish after SIGTERM or Ctrl-C and shutdown_delay. A supervisor must wait for both and 5 s more, 15 s with prefix_cache_dir, before it kills.",
 );
 
-pub(super) const OPTIONS: &[OptionSpec] = &[HOST, PORT, INSECURE_NO_AUTH, HEADER_TIMEOUT, IDLE_TIMEOUT, SHUTDOWN_DELAY, DRAIN_TIMEOUT];
+pub(super) const OPTIONS: &[OptionSpec] =
+    &[HOST, PORT, UDS, UDS_MODE, INSECURE_NO_AUTH, HEADER_TIMEOUT, IDLE_TIMEOUT, SHUTDOWN_DELAY, DRAIN_TIMEOUT];
 
 impl ListenConfig {
     pub(super) fn read(values: &mut SettingsReader, keys: &KeyConfig) -> Self {
@@ -73,13 +98,14 @@ impl ListenConfig {
                 text => text.trim_matches(['[', ']']).parse().map_err(|_| "an IP address such as 127.0.0.1, or localhost".to_owned()),
             }),
             port: values.integer(&PORT),
+            unix_socket: read_unix_socket(values),
             insecure_no_auth: values.switch(&INSECURE_NO_AUTH),
             header_timeout: values.duration(&HEADER_TIMEOUT),
             idle_timeout: values.duration(&IDLE_TIMEOUT),
             shutdown_delay: values.duration(&SHUTDOWN_DELAY),
             drain_timeout: values.duration(&DRAIN_TIMEOUT),
         };
-        if !config.host.is_loopback() && keys.is_empty() && !config.insecure_no_auth {
+        if config.unix_socket.is_none() && !config.host.is_loopback() && keys.is_empty() && !config.insecure_no_auth {
             let message = format!(
                 "{} can be reached from other machines, and anybody there could use the model; give a key with --api-key or \
                  --api-key-file, or set --insecure-no-auth to serve without keys",
@@ -89,4 +115,13 @@ impl ListenConfig {
         }
         config
     }
+}
+
+fn read_unix_socket(values: &mut SettingsReader) -> Option<UnixSocketConfig> {
+    let path = values.optional_text(&UDS).map(PathBuf::from);
+    let mode = values.parsed(&UDS_MODE, |text| {
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| "an octal number up to 777, such as 660".to_owned())
+    });
+    path.map(|path| UnixSocketConfig { path, mode })
 }

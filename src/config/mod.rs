@@ -17,6 +17,7 @@ mod option;
 mod print;
 mod problem;
 pub(crate) mod prose;
+mod proxies;
 mod supervision;
 #[cfg(test)]
 mod tests;
@@ -27,16 +28,23 @@ pub use api::ApiConfig;
 pub use environment::Environment;
 pub use keys::KeyConfig;
 pub use layers::Flags;
-pub use listen::ListenConfig;
-pub use logs::LogFormat;
+pub use listen::{ListenConfig, UnixSocketConfig};
+pub use logs::{LogConfig, LogFormat};
+pub use model::RpcConfig;
 pub use option::{Kind, OptionSpec};
 pub(crate) use problem::closest;
 pub use problem::{ConfigErrors, Problem};
-pub use supervision::SupervisionConfig;
+pub use proxies::{ProxyConfig, TrustedProxies};
+pub use supervision::{Preemption, SupervisionConfig};
 pub use tls::TlsConfig;
 
 use crate::protocol::EngineOptions;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+};
+use values::Setting;
 
 /// All settings that `llamero serve` needs, validated.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +55,8 @@ pub struct ServeConfig {
     pub models_dir: Option<PathBuf>,
     /// Path or catalog name of a smaller model that makes guesses, which the model checks.
     pub draft_model: Option<String>,
+    /// Workers on other machines whose memory holds layers of the model.
+    pub rpc: RpcConfig,
     /// Folder in which cached prompts are kept for the next start.
     pub prefix_cache_dir: Option<PathBuf>,
     /// Names and limits of the API.
@@ -61,10 +71,8 @@ pub struct ServeConfig {
     pub engine: EngineOptions,
     /// Supervision of the engine process.
     pub supervision: SupervisionConfig,
-    /// Format of log lines.
-    pub log_format: LogFormat,
-    /// Filter of log lines: a level, or a filter as for `RUST_LOG`. Default `info`.
-    pub log_level: String,
+    /// The log lines.
+    pub logs: LogConfig,
 }
 
 /// A configuration, and notes on it for the user.
@@ -76,17 +84,23 @@ pub struct LoadedConfig {
     pub notes: Vec<String>,
     /// The whole configuration as TOML, without keys (`--print-config`).
     pub toml: String,
+    /// The texts of the options that were given.
+    pub given: GivenTexts,
 }
+
+/// The texts that were given for options, by the option's key; of API keys only a hash, which shows a change.
+pub type GivenTexts = BTreeMap<&'static str, Vec<String>>;
 
 /// All options, in titled groups, in the order in which they are shown.
 pub const GROUPS: &[(&str, &[OptionSpec])] = &[
     ("Model and engine", model::OPTIONS),
     ("Listening", listen::OPTIONS),
     ("TLS", tls::OPTIONS),
+    ("Behind a proxy", proxies::OPTIONS),
     ("Keys", keys::OPTIONS),
     ("API", api::OPTIONS),
     ("Supervision", supervision::OPTIONS),
-    ("Logs", logs::OPTIONS),
+    ("Logs and traces", logs::OPTIONS),
 ];
 
 /// All options, in the order of [`GROUPS`].
@@ -109,34 +123,43 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, Co
     let draft_model = values.optional_text(&model::DRAFT_MODEL);
     let api = ApiConfig::read(&mut values, model_name(&model));
     let listen = ListenConfig::read(&mut values, &keys);
-    if !(api.allowed_hosts.is_empty() || listen.host.is_loopback() && keys.is_empty()) {
-        notes.push("--allowed-hosts has no effect: with keys, and on addresses beyond loopback, requests may name any host".to_owned());
+    let checks_hosts = listen.host.is_loopback() && listen.unix_socket.is_none() && keys.is_empty();
+    if !api.allowed_hosts.is_empty() && !checks_hosts {
+        notes.push(
+            "--allowed-hosts has no effect: with keys, on a Unix socket and on addresses beyond loopback, requests may name any host"
+                .to_owned(),
+        );
+    }
+    if listen.unix_socket.is_some() && ["host", "port"].iter().any(|key| values.settings.contains_key(key)) {
+        notes.push("--host and --port have no effect with --uds".to_owned());
     }
     let tls = TlsConfig::read(&mut values);
     let engine = model::read_engine(&mut values);
     let prefix_cache_dir = model::read_prefix_cache_dir(&mut values, &engine);
+    let rpc = RpcConfig::read(&mut values, &engine);
     let supervision = SupervisionConfig::read(&mut values);
-    let (log_format, log_level) = logs::read(&mut values);
+    let logs = LogConfig::read(&mut values);
     debug_assert!(options().all(|spec| values.read.contains(&spec.key)), "an option that nobody reads");
     if !values.problems.is_empty() {
-        return Err(ConfigErrors { problems: values.problems, log_format: Some(log_format) });
+        return Err(ConfigErrors { problems: values.problems, log_format: Some(logs.format) });
     }
     let toml = print::render(&values.settings);
-    let config = ServeConfig {
-        model,
-        draft_model,
-        models_dir,
-        prefix_cache_dir,
-        api,
-        listen,
-        tls,
-        keys,
-        engine,
-        supervision,
-        log_format,
-        log_level,
+    let given = given_texts(&values.settings);
+    let config = ServeConfig { model, draft_model, models_dir, rpc, prefix_cache_dir, api, listen, tls, keys, engine, supervision, logs };
+    Ok(LoadedConfig { config, notes, toml, given })
+}
+
+fn given_texts(settings: &BTreeMap<&'static str, Setting>) -> GivenTexts {
+    let is_secret = |key: &str| options().any(|spec| spec.key == key && matches!(spec.kind, Kind::Secrets));
+    let shown = |key: &str, texts: &Vec<String>| {
+        if !is_secret(key) {
+            return texts.clone();
+        }
+        let mut hasher = DefaultHasher::new();
+        texts.hash(&mut hasher);
+        vec![hasher.finish().to_string()]
     };
-    Ok(LoadedConfig { config, notes, toml })
+    settings.iter().map(|(key, setting)| (*key, shown(key, &setting.texts))).collect()
 }
 
 /// The served name of a model given as a path or as a catalog name: the file's name without folder and `.gguf`.

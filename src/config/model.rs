@@ -89,6 +89,33 @@ const FLASH_ATTN: OptionSpec = OptionSpec::new(
     "Flash attention, which computes in blocks; auto is on for q8_0 and q4_0 cells, off on a CPU otherwise, and on for GPUs that support it.",
 )
 .also(&["-fa"], &["LLAMA_ARG_FLASH_ATTN"]);
+const RPC: OptionSpec = OptionSpec::new(
+    "rpc",
+    Kind::List,
+    "",
+    "RPC workers (`llamero rpc-worker`) as HOST:PORT, whose memory holds layers of the model: for a model that is larger than one machine, not for speed. Only on loopback and private addresses.",
+)
+.also(&[], &["LLAMA_ARG_RPC"]);
+const INSECURE_RPC: OptionSpec = OptionSpec::new(
+    "insecure_rpc",
+    Kind::Switch,
+    "false",
+    "Allow RPC workers at addresses that are not private; whoever is on the way reads and changes everything.",
+);
+const NO_MMAP: OptionSpec = OptionSpec::new(
+    "no_mmap",
+    Kind::Switch,
+    "false",
+    "Read the weights into memory instead of mapping the file: a longer load, for disks and file systems on which mapped files are slow. They then count as this process's memory.",
+)
+.also(&[], &["LLAMA_ARG_NO_MMAP"]);
+const MLOCK: OptionSpec = OptionSpec::new(
+    "mlock",
+    Kind::Switch,
+    "false",
+    "Lock the weights in memory, so that other programs never push them out. Needs a limit of locked memory of that size: LimitMEMLOCK in a unit, ulimit -l in a shell.",
+)
+.also(&[], &["LLAMA_ARG_MLOCK"]);
 const NO_CALIBRATION: OptionSpec = OptionSpec::new(
     "no_calibration",
     Kind::Switch,
@@ -156,6 +183,10 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     KV_CACHE_TOKENS,
     KV_CACHE_DTYPE,
     FLASH_ATTN,
+    RPC,
+    INSECURE_RPC,
+    NO_MMAP,
+    MLOCK,
     NO_CALIBRATION,
     SWA_FULL,
     SWAP_SPACE,
@@ -203,6 +234,9 @@ pub(super) fn read_engine(values: &mut SettingsReader) -> EngineOptions {
             "off" => Some(FlashAttention::Off),
             _ => None,
         }),
+        rpc_workers: Vec::new(),
+        no_mmap: values.switch(&NO_MMAP),
+        mlock: values.switch(&MLOCK),
         no_calibration: values.switch(&NO_CALIBRATION),
         swa_full: values.switch(&SWA_FULL),
         // The value is a number of whole bytes up to 2⁴⁶; the cast cuts off a fraction.
@@ -216,6 +250,30 @@ pub(super) fn read_engine(values: &mut SettingsReader) -> EngineOptions {
     };
     check_together(values, &options);
     options
+}
+
+/// The RPC workers, as the user named them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RpcConfig {
+    /// `HOST:PORT` each.
+    pub workers: Vec<String>,
+    /// True if they may be at addresses that are not private.
+    pub insecure: bool,
+}
+
+impl RpcConfig {
+    pub(super) fn read(values: &mut SettingsReader, engine: &EngineOptions) -> Self {
+        let config = Self { workers: values.list(&RPC), insecure: values.switch(&INSECURE_RPC) };
+        let has_port =
+            |worker: &&String| worker.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        for worker in config.workers.iter().filter(|worker| !has_port(worker)) {
+            values.problem(&RPC, format!("{worker:?} is not a host and a port, such as 10.0.0.2:50052"));
+        }
+        if !config.workers.is_empty() && engine.n_gpu_layers == Some(0) {
+            values.problem(&RPC, "the workers hold the layers that n_gpu_layers puts there, and it is 0; leave it out, or leave this out");
+        }
+        config
+    }
 }
 
 /// Reads the folder for parked content; `None` if it is not kept on disk.

@@ -3,6 +3,17 @@
 use super::{Kind, OptionSpec, values::SettingsReader};
 use std::time::Duration;
 
+/// The cloud that is asked whether it takes the machine back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preemption {
+    /// Google Compute Engine, if this machine is one of its.
+    Auto,
+    /// Google Compute Engine.
+    Gcp,
+    /// None.
+    None,
+}
+
 /// Supervision of the engine process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SupervisionConfig {
@@ -18,6 +29,10 @@ pub struct SupervisionConfig {
     /// Number of consecutive engines that die before any was ready, or ready and without any work, after which the
     /// server gives up. Default 5.
     pub max_restarts: u32,
+    /// Time between two tests of an idle engine; `None` for no tests. Default 60 s.
+    pub canary_interval: Option<Duration>,
+    /// The cloud that is asked whether it takes the machine back. Default `Auto`.
+    pub preemption: Preemption,
 }
 
 const MAX_WAITING: OptionSpec = OptionSpec::new(
@@ -51,7 +66,22 @@ const MAX_RESTARTS: OptionSpec = OptionSpec::new(
     "Number of engines in a row that die before they are ready, or ready but without any work, after which the server gives up.",
 );
 
-pub(super) const OPTIONS: &[OptionSpec] = &[MAX_WAITING, STALL_TIMEOUT, LOAD_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS];
+const CANARY_INTERVAL: OptionSpec = OptionSpec::new(
+    "canary_interval",
+    Kind::Duration { min_s: 0, max_s: 86_400 },
+    "60s",
+    "Time between two tests of an idle engine by one token; while they fail, /readyz is 503. 0 for no tests.",
+);
+
+const PREEMPTION: OptionSpec = OptionSpec::new(
+    "preemption",
+    Kind::Choice(&["auto", "gcp", "none"]),
+    "auto",
+    "Cloud whose metadata server is asked whether it takes this (spot) machine back, 30 seconds before: the server then drains for up to 20. auto is gcp on a machine of Google's, else none.",
+);
+
+pub(super) const OPTIONS: &[OptionSpec] =
+    &[MAX_WAITING, STALL_TIMEOUT, LOAD_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS, CANARY_INTERVAL, PREEMPTION];
 
 impl SupervisionConfig {
     pub(super) fn read(values: &mut SettingsReader) -> Self {
@@ -61,6 +91,13 @@ impl SupervisionConfig {
             load_timeout: values.duration(&LOAD_TIMEOUT),
             restart_backoff: values.duration(&RESTART_BACKOFF),
             max_restarts: values.integer(&MAX_RESTARTS),
+            canary_interval: Some(values.duration(&CANARY_INTERVAL)).filter(|interval| !interval.is_zero()),
+            preemption: values.choice(&PREEMPTION, |word| match word {
+                "auto" => Some(Preemption::Auto),
+                "gcp" => Some(Preemption::Gcp),
+                "none" => Some(Preemption::None),
+                _ => None,
+            }),
         }
     }
 }

@@ -61,7 +61,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((config.listen.shutdown_delay, config.listen.drain_timeout), (Duration::ZERO, Duration::from_secs(25)));
     assert_eq!(config.supervision.stall_timeout, Duration::from_secs(120));
     assert_eq!((config.supervision.max_waiting, config.supervision.max_restarts), (512, 5));
-    assert_eq!((config.log_format, config.log_level.as_str()), (LogFormat::Text, "info"));
+    assert_eq!((config.logs.format, config.logs.level.as_str()), (LogFormat::Text, "info"));
     assert!(config.keys.is_empty() && config.api.requests_per_minute.is_none());
 }
 
@@ -314,4 +314,22 @@ fn keys_variables_and_spellings_are_unique() {
     let distinct: BTreeSet<&String> = spellings.iter().collect();
 
     assert_eq!(distinct.len(), spellings.len(), "{spellings:?}");
+}
+
+#[test]
+fn options_of_sockets_proxies_and_workers_name_what_they_take() {
+    let of = |pairs: &[(&'static str, &str)]| problems(from_flags(pairs));
+
+    assert!(of(&[("uds", "/s"), ("uds_mode", "999")])[0].contains("an octal number up to 777"));
+    assert!(of(&[("root_path", "llm")])[0].contains("a path such as /llm"));
+    assert!(of(&[("root_path", "/a?b")])[0].contains("a path such as /llm"));
+    assert!(of(&[("trusted_proxies", "127.0.0.1,localhost")])[0].contains("\"localhost\" is not an address"));
+    assert!(of(&[("rpc", "10.0.0.2")])[0].contains("is not a host and a port"));
+    assert!(of(&[("rpc", "10.0.0.2:1"), ("n_gpu_layers", "0")])[0].contains("n_gpu_layers"));
+    assert!(of(&[("otlp_endpoint", "collector:4318")])[0].contains("must be a URL"));
+
+    let loaded = from_flags(&[("uds", "/s"), ("uds_mode", "600"), ("port", "1"), ("root_path", "/llm/")]).unwrap();
+    let socket = loaded.config.listen.unix_socket.unwrap();
+    assert_eq!((socket.path.to_str(), socket.mode, loaded.config.api.proxy.root_path.as_str()), (Some("/s"), 0o600, "/llm"));
+    assert_eq!(loaded.notes, ["--host and --port have no effect with --uds"]);
 }

@@ -80,6 +80,8 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) ->
             swa_full: true,
             swap_space_bytes: Some(0),
             prefix_cache: None,
+            // They are connected already, for the served model.
+            rpc_workers: Vec::new(),
             // Its prompts are cut as those of the served model are.
             no_calibration: true,
             ..options.clone()

@@ -111,7 +111,7 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
 
     let outbox_thread = spawn("outbox", 0, move || write_frames(writer, &frames))?;
     let engine = EngineThread {
-        options,
+        options: *options,
         outbox: outbox.clone(),
         constraints: Arc::clone(&constraints),
         progress: Arc::clone(&progress),

@@ -74,7 +74,7 @@ impl<C: EngineChild> Engine<C> {
             ready: false,
             grace: if options.prefix_cache.is_some() { WRITING_GRACE } else { GRACE },
         };
-        engine.send(ToEngine::Load { version: PROTOCOL_VERSION, options });
+        engine.send(ToEngine::Load { version: PROTOCOL_VERSION, options: Box::new(options) });
         engine
     }
 

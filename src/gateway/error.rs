@@ -56,6 +56,9 @@ pub enum SubmitError {
     /// The server is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The server is stopping because the cloud takes the machine back.
+    #[error("the server is shutting down, because the cloud takes its machine back")]
+    Preempted,
     /// The maximum number of texts to tokenize, constraints to compile or inputs to embed is open already, of this key
     /// or of all callers together.
     #[error("too many texts of this key, or of all together, are being worked on already")]

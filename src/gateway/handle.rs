@@ -7,7 +7,7 @@ use super::{
     calls::{Ask, CallPlace, OpenCall},
     command::{CommandSender, RunLoopCommand},
     death::DeathCause,
-    embeds::{EmbedCaller, EmbedRequest},
+    embeds::{EmbedCaller, EmbedRequest, MAX_REQUESTS},
     engine_state::EngineState,
     error::{EmbeddingError, SubmitError, TokenizeError},
     events::events,
@@ -67,6 +67,23 @@ impl EngineHandle {
         self.status.leaving.load(Ordering::Relaxed)
     }
 
+    /// True if the server stops because the cloud takes the machine back.
+    #[must_use]
+    pub fn is_preempted(&self) -> bool {
+        self.status.preempted.load(Ordering::Relaxed)
+    }
+
+    /// True if the last test of the idle engine failed (`canary.rs`).
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.status.failing.load(Ordering::Relaxed)
+    }
+
+    /// Sets the result of a test of the idle engine; returns the former one.
+    pub(super) fn set_failing(&self, is_failing: bool) -> bool {
+        self.status.failing.swap(is_failing, Ordering::Relaxed)
+    }
+
     /// Subscribes to the state of the engine, from now on.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<EngineState> {
@@ -77,6 +94,30 @@ impl EngineHandle {
     #[must_use]
     pub fn stats(&self) -> EngineStats {
         *self.status.stats.borrow()
+    }
+
+    /// Number of tokens that were generated since the server started, those of tests of the idle engine included.
+    #[must_use]
+    pub fn generated_tokens(&self) -> u64 {
+        self.status.generated.load(Ordering::Relaxed)
+    }
+
+    /// True if no sequence runs or waits, and no vector is computed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let gauges = self.stats().gauges;
+        gauges.running + gauges.waiting == 0 && self.status.embeds.available_permits() == MAX_REQUESTS
+    }
+
+    /// Number of tests of the idle engine since the server started (`canary.rs`), each of one prompt row and one token.
+    #[must_use]
+    pub fn tests(&self) -> u64 {
+        self.status.tests.load(Ordering::Relaxed)
+    }
+
+    /// Counts a test of the idle engine.
+    pub(super) fn count_test(&self) {
+        self.status.tests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The latest proof that the engine makes progress.
@@ -201,6 +242,7 @@ impl EngineHandle {
             EngineState::Preparing => Err(SubmitError::loading("its file is being fetched or checked")),
             EngineState::Loading(share) => Err(SubmitError::loading(format!("it is being loaded, {:.0} % done", share * 100.0))),
             EngineState::Failed(reason) => Err(SubmitError::failed(reason)),
+            EngineState::Draining if self.is_preempted() => Err(SubmitError::Preempted),
             EngineState::Draining => Err(SubmitError::ShuttingDown),
         }
     }

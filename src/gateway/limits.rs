@@ -5,13 +5,14 @@
 //! configured key (or one for all anonymous callers), since only authenticated principals are ever looked up.
 
 use super::keys::{KeyId, Principal};
+use arc_swap::ArcSwapOption;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
     middleware::StateInformationMiddleware,
     state::keyed::DashMapStateStore,
 };
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 /// The quota that a caller has left after a request was let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,8 @@ type Limiter<C> = RateLimiter<KeyId, DashMapStateStore<KeyId>, C, StateInformati
 /// Counts requests per principal. The clock is a type parameter for the sake of tests.
 #[derive(Debug)]
 pub struct RequestLimiter<C: Clock = DefaultClock> {
-    quota: Option<PerMinute<C>>,
+    quota: ArcSwapOption<PerMinute<C>>,
+    clock: C,
 }
 
 #[derive(Debug)]
@@ -58,12 +60,21 @@ impl RequestLimiter {
     }
 }
 
-impl<C: Clock> RequestLimiter<C> {
+impl<C: Clock + Clone> RequestLimiter<C> {
     fn with_clock(requests_per_minute: Option<u32>, clock: C) -> Self {
-        let limit = requests_per_minute.and_then(NonZeroU32::new);
-        let quota = limit
-            .map(|limit| PerMinute { limit, limiter: RateLimiter::new(Quota::per_minute(limit), DashMapStateStore::default(), clock) });
-        Self { quota }
+        let limiter = Self { quota: ArcSwapOption::empty(), clock };
+        limiter.limit(requests_per_minute);
+        limiter
+    }
+
+    /// From now on allows this many requests per minute and key; `None` or 0 is unlimited. Each key begins with its
+    /// whole quota.
+    pub fn limit(&self, requests_per_minute: Option<u32>) {
+        let quota = requests_per_minute.and_then(NonZeroU32::new).map(|limit| {
+            let limiter = RateLimiter::new(Quota::per_minute(limit), DashMapStateStore::default(), self.clock.clone());
+            Arc::new(PerMinute { limit, limiter })
+        });
+        self.quota.store(quota);
     }
 
     /// Counts one request. `None` if requests are not limited.
@@ -71,7 +82,7 @@ impl<C: Clock> RequestLimiter<C> {
     /// # Errors
     /// [`Limited`] if the quota is used up; the request was not counted in that case.
     pub fn check(&self, principal: &Principal) -> Result<Option<Allowance>, Limited> {
-        self.quota.as_ref().map(|quota| quota.check(principal.id)).transpose()
+        self.quota.load().as_ref().map(|quota| quota.check(principal.id)).transpose()
     }
 }
 

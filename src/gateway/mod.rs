@@ -16,6 +16,7 @@
 mod admission;
 mod blame;
 mod calls;
+pub mod canary;
 mod command;
 pub mod death;
 mod embeds;
@@ -32,6 +33,7 @@ pub mod keys;
 pub mod launcher;
 pub mod limits;
 mod link;
+pub mod live_config;
 mod load_watch;
 pub mod models;
 pub mod process;

@@ -3,7 +3,7 @@
 //! The API asks here for a [`Model`] and works with that, so that a second model needs no change there. Owns no engine:
 //! `supervisor` starts and watches the engine, and a model has a handle on it.
 
-use super::{engine_state::EngineState, handle::EngineHandle, keys::KeyId, templates::TemplateCache};
+use super::{engine_state::EngineState, handle::EngineHandle, keys::KeyId, live_config::LiveConfig, templates::TemplateCache};
 use crate::{config::ApiConfig, protocol::ModelInfo};
 use std::{
     sync::Arc,
@@ -69,14 +69,14 @@ impl Model {
 pub struct Models {
     handle: EngineHandle,
     templates: Arc<TemplateCache>,
-    config: Arc<ApiConfig>,
+    config: LiveConfig,
     created: u64,
 }
 
 impl Models {
     /// Creates the table of one model, served under the names of the configuration.
     #[must_use]
-    pub fn of_one(handle: EngineHandle, templates: TemplateCache, config: Arc<ApiConfig>) -> Self {
+    pub fn of_one(handle: EngineHandle, templates: TemplateCache, config: LiveConfig) -> Self {
         // The models appear when the server starts: the time must not differ from answer to answer. A clock before 1970
         // is no failure.
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
@@ -86,19 +86,23 @@ impl Models {
     /// The model that is served under this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Model> {
-        self.config.served_model_names.iter().any(|served| served == name).then(|| self.named(name))
+        let config = self.config.now();
+        config.served_model_names.iter().any(|served| served == name).then(|| self.named(name, &config))
     }
 
     /// The model for requests that name none, under its first name.
     #[must_use]
     pub fn first(&self) -> Model {
         // The configuration has at least one name.
-        self.named(self.config.served_model_names.first().map_or("", String::as_str))
+        let config = self.config.now();
+        self.named(config.served_model_names.first().map_or("", String::as_str), &config)
     }
 
     /// All names, in the order of the configuration, with the models that they stand for.
-    pub fn all(&self) -> impl Iterator<Item = Model> {
-        self.config.served_model_names.iter().map(|name| self.named(name))
+    #[must_use]
+    pub fn all(&self) -> Vec<Model> {
+        let config = self.config.now();
+        config.served_model_names.iter().map(|name| self.named(name, &config)).collect()
     }
 
     /// Time at which the models appeared, Unix time in s.
@@ -113,13 +117,25 @@ impl Models {
         self.handle.is_leaving()
     }
 
-    fn named(&self, name: &str) -> Model {
+    /// True if the server stops because the cloud takes the machine back.
+    #[must_use]
+    pub fn is_preempted(&self) -> bool {
+        self.handle.is_preempted()
+    }
+
+    /// True if the engine answers, but with failures.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.handle.is_failing()
+    }
+
+    fn named(&self, name: &str, config: &Arc<ApiConfig>) -> Model {
         Model {
             name: name.to_owned(),
             handle: self.handle.clone(),
             info: self.handle.model(),
             templates: Arc::clone(&self.templates),
-            config: Arc::clone(&self.config),
+            config: Arc::clone(config),
         }
     }
 }
@@ -132,7 +148,7 @@ pub(crate) mod tests {
     /// A model under these names, with no limits of interest.
     pub(crate) fn served_as(names: &[&str], handle: EngineHandle) -> Models {
         let config = ApiConfig::served_as(names);
-        Models::of_one(handle, TemplateCache::default(), Arc::new(config))
+        Models::of_one(handle, TemplateCache::default(), LiveConfig::new(config))
     }
 
     #[tokio::test]
@@ -142,7 +158,7 @@ pub(crate) mod tests {
 
         assert_eq!(models.get("tiny").map(|model| model.name).as_deref(), Some("tiny"));
         assert_eq!(models.first().name, "org/tiny:q4");
-        assert_eq!(models.all().map(|model| model.name).collect::<Vec<_>>(), ["org/tiny:q4", "tiny"]);
+        assert_eq!(models.all().into_iter().map(|model| model.name).collect::<Vec<_>>(), ["org/tiny:q4", "tiny"]);
         for name in ["", "Tiny", "org/tiny", "gpt"] {
             assert!(models.get(name).is_none(), "{name:?}");
         }

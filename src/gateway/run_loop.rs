@@ -36,7 +36,10 @@ use crate::{
     protocol::{EngineGauges, EngineOptions, EngineReply, EngineStats, FromEngine, GenerationError, StepReport, ToEngine},
 };
 use history::MAX_PAUSE;
-use std::{future::pending, sync::Arc};
+use std::{
+    future::pending,
+    sync::{Arc, atomic::Ordering},
+};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep_until},
@@ -210,7 +213,9 @@ impl<L: Launcher> RunLoop<L> {
             self.history.forgive();
         }
         let generated: usize = report.outputs.iter().map(|output| output.tokens.len()).sum();
-        self.history.meter.on_report(&report.stats.totals, u64::try_from(generated).unwrap_or(u64::MAX));
+        let generated = u64::try_from(generated).unwrap_or(u64::MAX);
+        self.status.generated.fetch_add(generated, Ordering::Relaxed);
+        self.history.meter.on_report(&report.stats.totals, generated);
         let finished = self.sequences.on_report(report.outputs, &mut self.quarantine);
         self.sequences.on_steps(report.stats.totals.steps);
         self.measure_pace(finished);

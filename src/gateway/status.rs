@@ -56,9 +56,17 @@ pub(super) struct StatusBoard {
     pub(super) state: watch::Sender<EngineState>,
     /// True if the server is about to stop but still serves.
     pub(super) leaving: AtomicBool,
+    /// True if the cloud takes the machine back.
+    pub(super) preempted: AtomicBool,
+    /// True if the last test of the idle engine failed.
+    pub(super) failing: AtomicBool,
     pub(super) facts: watch::Sender<Facts>,
     pub(super) stats: watch::Sender<EngineStats>,
     pub(super) pulse: Pulse,
+    /// Number of tests of the idle engine, each of one prompt row and one token.
+    pub(super) tests: AtomicU64,
+    /// Tokens that all engines generated, those of tests included.
+    pub(super) generated: AtomicU64,
     /// Gives out the places of sequences.
     pub(super) admission: Admission,
     /// Permits of open calls, one for each.
@@ -79,9 +87,13 @@ impl StatusBoard {
         Self {
             state: watch::Sender::new(EngineState::Preparing),
             leaving: AtomicBool::new(false),
+            preempted: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
             facts: watch::Sender::default(),
             stats: watch::Sender::default(),
             pulse: Pulse::default(),
+            tests: AtomicU64::new(0),
+            generated: AtomicU64::new(0),
             admission,
             text_calls: Arc::new(Semaphore::new(MAX_CALLS)),
             text_kib: Arc::new(Semaphore::new(MAX_BYTES >> 10)),

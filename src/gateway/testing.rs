@@ -11,7 +11,7 @@ use super::{
     supervisor::{Supervisor, start},
 };
 use crate::{
-    config::SupervisionConfig,
+    config::{Preemption, SupervisionConfig},
     protocol::{
         EmbeddingInfo, EngineOptions, EngineStats, EngineTotals, FromEngine, GenerationInfo, KvLayout, KvType, ModelInfo, ModelKind,
         Pooling, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport, ToEngine, Token, decode, encode,
@@ -265,7 +265,15 @@ pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
 /// A configuration that restarts engines at once, up to four times in a row.
 pub(crate) fn supervision(max_waiting: usize) -> SupervisionConfig {
     let (stall_timeout, load_timeout) = (Duration::from_secs(20), Duration::from_secs(300));
-    SupervisionConfig { max_waiting, stall_timeout, load_timeout, restart_backoff: Duration::ZERO, max_restarts: 5 }
+    SupervisionConfig {
+        max_waiting,
+        stall_timeout,
+        load_timeout,
+        restart_backoff: Duration::ZERO,
+        max_restarts: 5,
+        canary_interval: None,
+        preemption: Preemption::None,
+    }
 }
 
 /// A small model.

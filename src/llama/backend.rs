@@ -4,7 +4,7 @@
 //! Owns that state for the life of the process. Decides nothing about a model.
 
 use super::{log, raw};
-use crate::protocol::LoadError;
+use crate::protocol::{EngineOptions, LoadError};
 use llama_cpp_2::{
     LlamaBackendDeviceType, list_llama_ggml_backend_devices,
     llama_backend::LlamaBackend,
@@ -47,8 +47,8 @@ fn load_backends_beside_executable() {
     }
 }
 
-/// Reads a model from its file, with `gpu_layers` of its layers on a GPU. `progress` gets the share that is loaded,
-/// 0–1.
+/// Reads a model from its file, with `gpu_layers` of its layers on a GPU, by the way that `options` name. `progress`
+/// gets the share that is loaded, 0–1.
 ///
 /// # Errors
 /// `Backend` with llama.cpp's own words.
@@ -56,6 +56,7 @@ pub(super) fn load_file(
     backend: &LlamaBackend,
     path: &Path,
     gpu_layers: u32,
+    options: &EngineOptions,
     mut progress: impl FnMut(f32) + 'static,
 ) -> Result<LlamaModel, LoadError> {
     let on_progress = move |share| {
@@ -68,7 +69,8 @@ pub(super) fn load_file(
     };
     let params = LlamaModelParams::default()
         .with_n_gpu_layers(gpu_layers)
-        .with_use_mmap(backend.supports_mmap())
+        .with_use_mmap(backend.supports_mmap() && !options.no_mmap)
+        .with_use_mlock(options.mlock)
         .with_progress_callback(on_progress);
     drop(log::take_complaints());
     LlamaModel::load_from_file(backend, path, &params).map_err(|error| backend_error(&error))
@@ -77,6 +79,13 @@ pub(super) fn load_file(
 /// An error with the lines that llama.cpp logged, or with the message of its binding if it logged none.
 pub(super) fn backend_error(error: &dyn std::error::Error) -> LoadError {
     LoadError::Backend(log::take_complaints().unwrap_or_else(|| error.to_string()))
+}
+
+/// True if there is a GPU, or an RPC worker that is connected. llama.cpp's own `llama_supports_gpu_offload` is true
+/// wherever the RPC backend is built in, whether or not there is a worker.
+pub(super) fn has_gpu() -> bool {
+    use LlamaBackendDeviceType::{Gpu, IntegratedGpu};
+    list_llama_ggml_backend_devices().iter().any(|device| matches!(device.device_type, Gpu | IntegratedGpu))
 }
 
 /// The names of the GPUs that compute, or `CPU`.

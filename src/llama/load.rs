@@ -5,7 +5,7 @@
 
 use super::{
     affixes,
-    backend::{EXCLUSIVE, backend, load_file},
+    backend::{EXCLUSIVE, backend, has_gpu, load_file},
     cells::{CellShape, Defaults},
     cpu,
     embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
@@ -18,6 +18,7 @@ use super::{
     plan::{Given, Plan, PlannedWindow},
     raw,
     rope::{Trained, stretched_thousandths},
+    rpc,
     suitability::{architecture, check_header, check_model},
     tokenizer::LlamaTokenizer,
 };
@@ -46,14 +47,18 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let started = Instant::now();
     let backend = backend()?;
     let _exclusive = EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    rpc::connect(&options.rpc_workers)?;
     let files = Files::find(&options.model_path, &options.model_files)?;
     check_header(files.path(), &options.model_path)?;
 
-    let can_offload = backend.supports_gpu_offload();
+    let can_offload = has_gpu();
     let gpu_layers = options.n_gpu_layers.unwrap_or(if can_offload { ALL_LAYERS } else { 0 });
     let on_gpu = can_offload && gpu_layers > 0;
     let before = (memory::host(), if on_gpu { memory::gpus() } else { None });
-    let model = load_file(backend, files.path(), gpu_layers, progress)?;
+    let model = load_file(backend, files.path(), gpu_layers, options, progress)?;
+    if options.mlock && !on_gpu {
+        warn_unless_locked(&model);
+    }
     files.check()?;
     let metadata = |key: &str| model.meta_val_str(key).ok();
     let architecture = architecture(&model);
@@ -109,6 +114,17 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
             LoadedModel::Generates(GeneratingModel { file, swap_bytes, head, notes })
         }
     })
+}
+
+/// Says that weights which should be locked in memory are not: llama.cpp goes on without.
+fn warn_unless_locked(model: &LlamaModel) {
+    // Weights that llama.cpp arranges anew for its kernels are in memory that it does not lock.
+    if memory::locked_bytes().is_some_and(|locked| locked < model.size() / 2) {
+        tracing::warn!(
+            "--mlock: most of the weights are not locked in memory, because the limit is too low; raise it with LimitMEMLOCK=infinity in \
+             a unit, `ulimit -l unlimited` in a shell, or --ulimit memlock=-1 for a container"
+        );
+    }
 }
 
 /// Plans the context of a model that generates. Where the options leave sizes open and the planned ones have no room in

@@ -17,8 +17,48 @@ const SWAP_SHARE_OF_RAM: u64 = 16;
 const MOST_SWAP_BYTES: u64 = 4 << 30;
 /// Bytes for KV cells if the size of the memory is unknown.
 const UNKNOWN_BUDGET_BYTES: u64 = 1 << 30;
-/// The folder in which the kernel shows version 2 of control groups (cgroups(7)). Limits of version 1 are not read.
-const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// The files that tell the memory of a control group, in one of the two versions of cgroups(7).
+#[derive(Debug, PartialEq, Eq)]
+struct GroupFiles {
+    /// The folder in which the kernel shows the groups.
+    root: &'static str,
+    limit: &'static str,
+    usage: &'static str,
+    /// The entries of `memory.stat` for file pages, and for the shared memory that these include.
+    file_pages: &'static str,
+    shared: &'static str,
+}
+
+const V2: GroupFiles =
+    GroupFiles { root: "/sys/fs/cgroup", limit: "memory.max", usage: "memory.current", file_pages: "file", shared: "shmem" };
+/// `total_` counts groups within the group too.
+const V1: GroupFiles = GroupFiles {
+    root: "/sys/fs/cgroup/memory",
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+    file_pages: "total_cache",
+    shared: "total_shmem",
+};
+
+/// A control group around this process.
+struct MemoryGroup {
+    folder: PathBuf,
+    files: &'static GroupFiles,
+}
+
+impl MemoryGroup {
+    /// The limit, bytes; `None` without one. Version 1 writes a number beyond any memory then.
+    fn limit(&self) -> Option<u64> {
+        number(&self.folder.join(self.files.limit))
+    }
+
+    /// Free memory: the limit less the use, where file pages that are no shared memory count as free.
+    fn left(&self) -> Option<u64> {
+        let stat = read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
+        Some(left_in_group(self.limit()?, number(&self.folder.join(self.files.usage))?, &stat, self.files))
+    }
+}
 
 /// Memory of one place, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +78,7 @@ pub(super) fn swap_bytes() -> u64 {
 /// Bytes of memory that this process may use; `None` if unknown.
 fn ram_bytes() -> Option<u64> {
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| entry(&text, "MemTotal:"));
-    let limits = cgroup_folders().into_iter().filter_map(|folder| number(&folder.join("memory.max")));
-    machine.into_iter().chain(limits).min()
+    machine.into_iter().chain(groups().iter().filter_map(MemoryGroup::limit)).min()
 }
 
 /// Bytes that KV cells may take by default: four fifths of the memory that the weights left free on the GPUs. Without a
@@ -55,11 +94,8 @@ pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
 /// kernel does not tell.
 pub(super) fn host() -> Option<Free> {
     let meminfo = read_to_string("/proc/meminfo").ok()?;
-    let in_groups = cgroup_folders().into_iter().filter_map(|folder| {
-        let stat = read_to_string(folder.join("memory.stat")).unwrap_or_default();
-        Some(left_in_group(number(&folder.join("memory.max"))?, number(&folder.join("memory.current"))?, &stat))
-    });
-    let bytes = in_groups.chain(entry(&meminfo, "MemAvailable:")).min()?;
+    let in_groups = groups();
+    let bytes = in_groups.iter().filter_map(MemoryGroup::left).chain(entry(&meminfo, "MemAvailable:")).min()?;
     Some(Free { bytes, swap_bytes: entry(&meminfo, "SwapFree:").unwrap_or(0) })
 }
 
@@ -77,14 +113,33 @@ fn entry(meminfo: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The folders of this process's control group and of those around it, innermost first.
-fn cgroup_folders() -> Vec<PathBuf> {
-    read_to_string("/proc/self/cgroup").map(|text| folders_of(&text)).unwrap_or_default()
+/// Bytes that this process has locked in memory; `None` if the kernel does not tell.
+pub(super) fn locked_bytes() -> Option<u64> {
+    read_to_string("/proc/self/status").ok().and_then(|text| entry(&text, "VmLck:"))
 }
 
-fn folders_of(self_cgroup: &str) -> Vec<PathBuf> {
-    let Some(path) = self_cgroup.lines().find_map(|line| line.strip_prefix("0::/")) else { return Vec::new() };
-    Path::new(path).ancestors().map(|path| Path::new(CGROUP_ROOT).join(path)).collect()
+/// This process's control group and those around it, innermost first.
+fn groups() -> Vec<MemoryGroup> {
+    read_to_string("/proc/self/cgroup").map(|text| groups_of(&text)).unwrap_or_default()
+}
+
+/// The groups that `/proc/self/cgroup` names. A line is `ID:CONTROLLERS:/PATH`; version 2 has no controllers there. In
+/// a container the path may be the machine's, of which only the outermost folder is there.
+fn groups_of(self_cgroup: &str) -> Vec<MemoryGroup> {
+    let files_of = |controllers: &str| match controllers {
+        "" => Some(&V2),
+        controllers => controllers.split(',').any(|controller| controller == "memory").then_some(&V1),
+    };
+    let lines = self_cgroup.lines().filter_map(|line| {
+        let (_id, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(":/")?;
+        Some((files_of(controllers)?, path))
+    });
+    let around = |(files, path): (&'static GroupFiles, &str)| {
+        let folders: Vec<PathBuf> = Path::new(path).ancestors().map(|path| Path::new(files.root).join(path)).collect();
+        folders.into_iter().map(move |folder| MemoryGroup { folder, files })
+    };
+    lines.flat_map(around).collect()
 }
 
 /// The content of a file with one number; `None` for `max`, which means no limit.
@@ -92,15 +147,14 @@ fn number(path: &Path) -> Option<u64> {
     read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Free memory of a control group: its limit less its use, where file pages that are no shared memory count as free
-/// (`memory.stat`).
-fn left_in_group(max: u64, current: u64, stat: &str) -> u64 {
+/// Free memory of a group with this limit, this use and these statistics (`memory.stat`).
+fn left_in_group(limit: u64, usage: u64, stat: &str, files: &GroupFiles) -> u64 {
     let bytes = |name: &str| {
         let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
     };
-    let droppable = bytes("file").saturating_sub(bytes("shmem"));
-    max.saturating_sub(current.saturating_sub(droppable))
+    let droppable = bytes(files.file_pages).saturating_sub(bytes(files.shared));
+    limit.saturating_sub(usage.saturating_sub(droppable))
 }
 
 #[cfg(test)]
@@ -115,19 +169,35 @@ mod tests {
 
     #[test]
     fn limits_are_looked_for_in_every_group_around_the_process() {
-        let folders = |text| folders_of(text).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let folders = |text| groups_of(text).iter().map(|group| group.folder.display().to_string()).collect::<Vec<_>>();
 
         assert_eq!(folders("1:cpu:/x\n0::/a/b\n"), ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup/"]);
         assert_eq!(folders("0::/\n"), ["/sys/fs/cgroup/"]);
-        assert_eq!(folders("4:memory:/a\n"), Vec::<String>::new());
+        assert_eq!(folders("4:cpu,memory:/a\n3:memory2:/x\n"), ["/sys/fs/cgroup/memory/a", "/sys/fs/cgroup/memory/"]);
     }
 
     #[test]
     fn file_pages_of_a_group_count_as_free_and_shared_memory_does_not() {
         let stat = "anon 300\nfile 500\nfile_mapped 7\nshmem 100\n";
+        let stat_v1 = "cache 1\nshmem 0\ntotal_cache 500\ntotal_shmem 100\n";
 
-        assert_eq!(left_in_group(1000, 800, stat), 600);
-        assert_eq!(left_in_group(1000, 800, ""), 200);
-        assert_eq!(left_in_group(1000, 5000, ""), 0);
+        assert_eq!(left_in_group(1000, 800, stat, &V2), 600);
+        assert_eq!(left_in_group(1000, 800, stat_v1, &V1), 600);
+        assert_eq!(left_in_group(1000, 800, "", &V2), 200);
+        assert_eq!(left_in_group(1000, 5000, "", &V2), 0);
+    }
+
+    #[test]
+    fn limits_of_both_versions_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let group = |files| MemoryGroup { folder: folder.path().to_owned(), files };
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("memory.limit_in_bytes", "1000\n");
+        write("memory.usage_in_bytes", "400\n");
+        write("memory.max", "max\n");
+        write("memory.current", "400\n");
+
+        assert_eq!((group(&V1).limit(), group(&V1).left()), (Some(1000), Some(600)));
+        assert_eq!((group(&V2).limit(), group(&V2).left()), (None, None));
     }
 }

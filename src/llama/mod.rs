@@ -8,8 +8,8 @@
 //! `loaded`, `plan` (sizes) and `context`, `calibration` (whether rows come in tiles) with `notes`, `measurements`
 //! (tables for people), `measure` (bytes of cells), `cells`, `memory` and `fit` (whether they fit), `suitability`
 //! (refused models), `runner` (steps) with `threads` (their number) and `neighbours`, `embed_plan`, `affixes` and
-//! `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (whether it was
-//! built for this processor), `heap` (freed memory), `log`, `raw`.
+//! `embedder` for models that embed, `rpc` (other machines' devices), `tokenizer` with `special`, `pieces` and
+//! `text_limits`, `cpu` (whether it was built for this processor), `heap` (freed memory), `log`, `raw`.
 
 mod affixes;
 mod backend;
@@ -35,6 +35,7 @@ mod pieces;
 mod plan;
 mod raw;
 mod rope;
+mod rpc;
 mod runner;
 mod sequences;
 mod special;
@@ -50,6 +51,7 @@ pub use heap::return_freed_memory;
 pub use load::{load, load_generating};
 pub use loaded::{EmbeddingModel, GeneratingModel, LoadedModel};
 pub use measurements::{AttentionMeasurement, Measurements};
+pub use rpc::work as rpc_work;
 pub use runner::LlamaRunner;
 pub use text_limits::TOKENIZER_STACK_BYTES;
 pub use tokenizer::LlamaTokenizer;

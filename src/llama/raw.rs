@@ -1,4 +1,5 @@
-//! Every unsafe call of this program, each in a safe function; graphs of ggml are in `attention`.
+//! Every unsafe call of this program, each in a safe function; graphs of ggml are in `attention`, other machines'
+//! devices in `rpc`.
 //!
 //! Owns the callbacks that llama.cpp calls. Nothing here makes decisions: callers have checked slots, and errors are
 //! values.
@@ -6,6 +7,7 @@
 #![expect(unsafe_code, reason = "calls C where llama-cpp-2 has no safe wrapper")]
 
 pub(super) mod attention;
+pub(super) mod rpc;
 
 use super::log;
 use llama_cpp_2::context::{LlamaContext, session::LlamaStateSeqFlags};

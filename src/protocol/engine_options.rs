@@ -2,7 +2,7 @@
 //! arguments.
 
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// The model to load, and its limits. `None` lets the engine choose from the model and the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,13 @@ pub struct EngineOptions {
     pub kv_cache_dtype: KvType,
     /// Use of flash attention, which computes attention in blocks (llama-server `--flash-attn`).
     pub flash_attn: FlashAttention,
+    /// The workers whose devices hold layers of the model (llama-server `--rpc`).
+    pub rpc_workers: Vec<SocketAddr>,
+    /// True if the weights are read into memory instead of mapped from the file (llama-server `--no-mmap`).
+    pub no_mmap: bool,
+    /// True if the weights are locked in memory, so that they are never dropped or swapped out (llama-server
+    /// `--mlock`).
+    pub mlock: bool,
     /// True if nothing is measured at the load.
     pub no_calibration: bool,
     /// True if layers with a sliding window keep the cells of positions that have left it (llama-server `--swa-full`).
@@ -89,6 +96,9 @@ impl EngineOptions {
             kv_cache_tokens: None,
             kv_cache_dtype: KvType::default(),
             flash_attn: FlashAttention::default(),
+            rpc_workers: Vec::new(),
+            no_mmap: false,
+            mlock: false,
             no_calibration: false,
             swa_full: false,
             swap_space_bytes: None,

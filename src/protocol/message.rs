@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the messages, checked in `Load`. Both sides are the same binary, so a mismatch means that two builds
 /// were mixed. A changed field of anything in a message raises the version too: frames have no field names.
-pub const PROTOCOL_VERSION: u16 = 12;
+pub const PROTOCOL_VERSION: u16 = 13;
 
 /// Gateway → engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub enum ToEngine {
         /// Must equal [`PROTOCOL_VERSION`].
         version: u16,
         /// The model and how to open it.
-        options: EngineOptions,
+        options: Box<EngineOptions>,
     },
     /// Generate a sequence. Answered by outputs in `Step` reports, the last one with a `finish`.
     Submit(Box<SequenceRequest>),

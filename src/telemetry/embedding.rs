@@ -2,7 +2,13 @@
 //!
 //! The API makes the records; this module only writes them. They contain neither text nor keys.
 
-use super::{Outcome, generation::record_prompt, logged_seconds, metrics::name};
+use super::{
+    Outcome,
+    generation::record_prompt,
+    logged_seconds,
+    metrics::name,
+    traces::{self, TraceContext},
+};
 use metrics::{counter, histogram};
 use std::time::Duration;
 
@@ -23,6 +29,8 @@ pub struct EmbeddingRecord {
     pub warnings: Option<String>,
     /// The way in which the request ended.
     pub outcome: Outcome,
+    /// Its place in a trace; `None` if traces are off.
+    pub trace: Option<TraceContext>,
 }
 
 /// Writes one log line and counts. Called once per request, from a `Drop`: it neither blocks nor panics.
@@ -43,6 +51,7 @@ pub fn record_embedding(record: &EmbeddingRecord) {
         detail,
         "embedding"
     );
+    traces::embedding(record);
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     counter!(name::SUCCESS, "finished_reason" => reason).increment(1);
     if record.outcome == Outcome::Finished {

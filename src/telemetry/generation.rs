@@ -2,7 +2,11 @@
 //!
 //! `api/respond` makes the records; this module only writes them. They contain neither text nor keys.
 
-use super::{logged_seconds, metrics::name};
+use super::{
+    logged_seconds,
+    metrics::name,
+    traces::{self, TraceContext},
+};
 use metrics::{counter, histogram};
 use std::time::Duration;
 
@@ -45,6 +49,8 @@ pub struct GenerationRecord {
     pub warnings: Option<String>,
     /// The way in which the generation ended.
     pub outcome: Outcome,
+    /// Its place in a trace; `None` if traces are off.
+    pub trace: Option<TraceContext>,
 }
 
 /// The way in which a generation or a request ended.
@@ -67,6 +73,7 @@ pub enum Outcome {
 pub fn record_generation(record: &GenerationRecord) {
     log(record);
     count(record);
+    traces::generation(record);
 }
 
 fn log(record: &GenerationRecord) {
@@ -182,6 +189,7 @@ mod tests {
             finish_reasons: vec!["length"; choices],
             warnings: None,
             outcome: Outcome::Finished,
+            trace: None,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Writes log lines to standard error without delaying the threads that log: a bounded queue, and one thread that
-//! writes.
+//! Writes log lines to standard error, or to a file, without delaying the threads that log: a bounded queue, and one
+//! thread that writes.
 //!
 //! A line for which there is no room, or that cannot be written (a closed pipe, a full disk), is lost and counted,
 //! without other effects. Owns the queue, the thread and the count of lost lines. The thread is never joined, because a
@@ -7,6 +7,7 @@
 //! not count failed writes, leaves torn lines, and prints its own errors with a macro that panics if standard error has
 //! failed.
 
+use super::log_file::LogFile;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -15,6 +16,7 @@ use rustix::{
 use std::{
     collections::VecDeque,
     io::{self, Write},
+    path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -28,25 +30,51 @@ const MAX_LINES: usize = 4096;
 /// Maximum bytes of all lines that wait.
 const MAX_BYTES: usize = 1 << 20;
 
-static STANDARD_ERROR: OnceLock<LogWriter> = OnceLock::new();
+static PROCESS_LOG: OnceLock<LogWriter> = OnceLock::new();
+/// The file that lines go to; without one they go to standard error.
+static LOG_FILE: OnceLock<LogFile> = OnceLock::new();
 
-/// The writer to this process's standard error. The first call starts its thread.
+/// The writer of this process's log lines. The first call starts its thread.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn standard_error() -> io::Result<&'static LogWriter> {
-    if let Some(writer) = STANDARD_ERROR.get() {
+pub fn process_log() -> io::Result<&'static LogWriter> {
+    if let Some(writer) = PROCESS_LOG.get() {
         return Ok(writer);
     }
     // Two first calls at the same time would start two threads, one of which gets no line; that is harmless.
-    let writer = LogWriter::start(StandardError)?;
-    Ok(STANDARD_ERROR.get_or_init(|| writer))
+    let writer = LogWriter::start(ProcessOutput)?;
+    Ok(PROCESS_LOG.get_or_init(|| writer))
+}
+
+/// From now on, lines go to the file at `path` instead of standard error. Only the first call counts.
+///
+/// # Errors
+/// The file can neither be opened nor created.
+pub fn write_to_file(path: &Path) -> io::Result<()> {
+    let file = LogFile::open(path)?;
+    LOG_FILE.get_or_init(|| file);
+    Ok(())
+}
+
+/// True if lines go to a file.
+#[must_use]
+pub fn writes_to_file() -> bool {
+    LOG_FILE.get().is_some()
+}
+
+/// Opens the log file again, because it was renamed. False if lines go to standard error. Blocks on the disk.
+///
+/// # Errors
+/// The file cannot be opened; lines then go where they went.
+pub fn reopen_file() -> io::Result<bool> {
+    LOG_FILE.get().map_or(Ok(false), |file| file.reopen().map(|()| true))
 }
 
 /// Number of log lines of this process that were lost so far.
 #[must_use]
 pub fn lines_lost() -> u64 {
-    STANDARD_ERROR.get().map_or(0, LogWriter::lost)
+    PROCESS_LOG.get().map_or(0, LogWriter::lost)
 }
 
 /// Takes lines from any thread and never waits. Cheap to clone.
@@ -197,12 +225,15 @@ fn write_line(output: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Resu
     Ok(())
 }
 
-/// Descriptor 2, without the lock of `std::io::stderr`: a thread that held that lock while a reader stalls would delay
-/// other threads.
-struct StandardError;
+/// The log file, or descriptor 2 without the lock of `std::io::stderr`: a thread that held that lock while a reader
+/// stalls would delay other threads.
+struct ProcessOutput;
 
-impl Write for StandardError {
+impl Write for ProcessOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(file) = LOG_FILE.get() {
+            return file.write(bytes);
+        }
         loop {
             match rustix::io::write(stdio::stderr(), bytes) {
                 // Another process made the pipe non-blocking: wait for room as if it were blocking.
@@ -215,6 +246,13 @@ impl Write for StandardError {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Waits, for at most `patience`, until standard error takes a line without blocking. False if it does not.
+#[must_use]
+pub fn is_writable_within(patience: Duration) -> bool {
+    let patience = patience.try_into().ok();
+    poll(&mut [PollFd::from_borrowed_fd(stdio::stderr(), PollFlags::OUT)], patience.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 fn wait_until_writable() -> Result<(), Errno> {

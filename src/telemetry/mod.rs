@@ -2,16 +2,19 @@
 //!
 //! Names, units and buckets are in one table (`metrics/table.rs`); `generation` and `embedding` record each generation
 //! or request exactly once, `steps` counts tokens step by step, `http` counts requests by route, and `engine_process`
-//! reads the engine's memory and CPU time; `log_writer` writes log lines and never delays the threads that log. Never
+//! reads the engine's memory and CPU time; `log_writer` writes log lines and never delays the threads that log;
+//! `traces` makes OpenTelemetry's spans from the records. Never
 //! sees a prompt, a completion or a key.
 
 pub mod embedding;
 pub mod engine_process;
 pub mod generation;
 pub mod http;
+mod log_file;
 pub mod log_writer;
 pub mod metrics;
 pub mod steps;
+pub mod traces;
 
 /// A time in seconds for a log line: of a tenth of a millisecond, because more digits would only be noise.
 #[must_use]

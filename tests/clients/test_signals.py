@@ -1,14 +1,16 @@
 """What signals do to a server, its streams and its engine."""
 
+import itertools
 import os
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import openai
 import pytest
 from conftest import connect
-from support import MODEL, MODEL_FILE, Server, is_alive, wait_until
+from support import MODEL, MODEL_FILE, Server, is_alive, killed_at_end, wait_until
 
 
 def stream(client, max_tokens):
@@ -31,18 +33,14 @@ def finish(chunks):
 @pytest.fixture
 def launch(tmp_path):
     """Starts servers that the test ends itself."""
-    started = []
+    count = itertools.count()
+    with ExitStack() as started:
 
-    def launch(*arguments, **options):
-        running = Server(tmp_path / f"log{len(started)}", *arguments, **options)
-        started.append(running)
-        return running
+        def launch(*arguments, **options):
+            running = Server(tmp_path / f"log{next(count)}", *arguments, **options)
+            return started.enter_context(killed_at_end(running))
 
-    yield launch
-    for running in started:
-        if running.alive():
-            running.process.kill()
-            running.process.wait()
+        yield launch
 
 
 def log_of(running):
@@ -82,6 +80,69 @@ def test_sighup_without_a_key_file_changes_nothing(launch):
     running = launch().wait_ready()
     os.kill(running.pid, signal.SIGHUP)
     wait_until(lambda: "nothing changes" in log_of(running), 20, "that is said")
+    running.stop()
+
+
+def test_sighup_changes_what_a_running_server_can_change_and_names_the_rest(launch, tmp_path):
+    config = tmp_path / "llamero.toml"
+    config.write_text('rpm = 1000\nmax_waiting = 9\n')
+    running = launch("--config", config).wait_ready()
+    engine = running.engine_pid()
+    chunks = stream(connect(running), 100)
+
+    def reload(text, expected):
+        config.write_text(text)
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: expected in log_of(running), 20, expected)
+
+    def limit():
+        answer = running.ask("/v1/completions", {"model": MODEL, "prompt": "Hello", "max_tokens": 1})
+        return answer.status, answer.headers.get("x-ratelimit-limit-requests")
+
+    assert limit() == (200, "1000")
+    reload('rpm = 500\nmax_waiting = 9\nlog_level = "debug"\n', "SIGHUP: the configuration was read again; changed: rpm, log_level")
+    assert limit() == (200, "500")
+    running.ask("/v1/models")
+    wait_until(lambda: " DEBUG " in log_of(running), 20, "a line of the new level")
+
+    reload("rpm = 0\nmax_waiting = 9\n", "the configuration stays as it is")
+    complaints = [line for line in log_of(running).splitlines() if "stays as it is" in line]
+    assert len(complaints) == 1 and "rpm" in complaints[0]
+    assert limit() == (200, "500")
+
+    reload('rpm = 500\nmax_waiting = 8\nlog_level = "debug"\n', "a restart is needed before these changes have an effect: max_waiting")
+    assert finish(chunks) == "length", "a stream through all reloads"
+    assert running.engine_pid() == engine
+    running.stop()
+
+
+def test_sigusr1_opens_the_log_file_again_and_no_line_is_lost(launch, tmp_path):
+    log = tmp_path / "server.log"
+    running = launch("--log-file", log, "--log-format", "json").wait_ready()
+
+    def complete(name):
+        running.ask("/v1/completions", {"model": MODEL, "prompt": "Hello", "max_tokens": 1}, {"x-request-id": name})
+
+    complete("before")
+    wait_until(lambda: '"id":"before"' in log.read_text(), 20, "a line in the file")
+    rotated = tmp_path / "server.log.1"
+    log.rename(rotated)
+    complete("between")
+    wait_until(lambda: '"id":"between"' in rotated.read_text(), 20, "a line in the renamed file")
+    running.process.send_signal(signal.SIGUSR1)
+    wait_until(log.exists, 20, "the file is there again")
+    complete("after")
+    wait_until(lambda: '"id":"after"' in log.read_text(), 20, "a line in the new file")
+
+    assert '"id":"after"' not in rotated.read_text()
+    assert log_of(running).strip().count("\n") == 0, "standard error has the name of the file alone"
+    running.stop()
+
+
+def test_sigusr1_without_a_log_file_is_said_and_ends_nothing(launch):
+    running = launch().wait_ready()
+    running.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: "there is no --log-file" in log_of(running), 20, "that is said")
     running.stop()
 
 

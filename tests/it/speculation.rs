@@ -73,7 +73,7 @@ impl Host for Real {
 fn generate(host: impl Host, options: EngineOptions, requests: &[SequenceRequest]) -> (BTreeMap<u64, SequenceOutput>, EngineStats) {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let engine = thread::spawn(move || serve(theirs, host));
-    write_frame(&mut ours, &ToEngine::Load { version: PROTOCOL_VERSION, options }).unwrap();
+    write_frame(&mut ours, &ToEngine::Load { version: PROTOCOL_VERSION, options: Box::new(options) }).unwrap();
     for request in requests {
         write_frame(&mut ours, &ToEngine::Submit(Box::new(request.clone()))).unwrap();
     }

@@ -77,7 +77,7 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::RateLimited { .. } => "rate_limit_error",
         // The module's comment gives the reason for 529. The client of a stream gets only the type, which tells it that
         // a retry may succeed.
-        ApiError::Overloaded { .. } | ApiError::ModelLoading { .. } | ApiError::ShuttingDown => "overloaded_error",
+        ApiError::Overloaded { .. } | ApiError::ModelLoading { .. } | ApiError::ShuttingDown | ApiError::Preempted => "overloaded_error",
         ApiError::EngineDied | ApiError::ModelChanged | ApiError::EngineFailed { .. } | ApiError::Internal => "api_error",
     };
     let status = match error {
@@ -90,7 +90,7 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
 /// The response, with the error's headers.
 pub(in crate::api) fn refusal(error: &ApiError) -> Response {
     let body = ErrorObject::new(error, RequestId::present().as_ref());
-    (row(error).0, error.headers(), Json(body)).into_response()
+    error.label((row(error).0, error.headers(), Json(body)).into_response())
 }
 
 /// An [`ApiError`] that a handler answers with in this shape.

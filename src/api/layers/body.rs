@@ -25,7 +25,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Replaces the body by one in memory, which `part` accounts for, or refuses with 413, 415, 503, 408 or 400.
 /// `server/received.rs` drains the unread rest of a refused body.
 pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, part: &mut BudgetShare) -> Result<Request, Response> {
-    let (limit, family) = (rules.body_limit.unwrap_or(state.config.max_body_bytes), rules.family);
+    let config = state.config.now();
+    let (limit, family) = (rules.body_limit.unwrap_or(config.max_body_bytes), rules.family);
     let (mut parts, body) = request.into_parts();
     let read = async {
         let coding = if body.is_end_stream() { Coding::Plain } else { Coding::of(&parts.headers)? };
@@ -41,7 +42,7 @@ pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, pa
         part.grow(body_budget::need(&bytes))?;
         Ok(bytes)
     };
-    let Ok(result) = timeout(state.config.body_timeout, read).await else {
+    let Ok(result) = timeout(config.body_timeout, read).await else {
         let mut response = family.refuse(&ApiError::BodyTimeout);
         // The client was too slow so far: the connection does not wait for another request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -34,10 +34,11 @@ pub enum HostPolicy {
 }
 
 impl HostPolicy {
-    /// The policy of a server that listens on the address `host`.
+    /// The policy of a server that listens on the address `host`, or, with `None`, on a Unix socket, which no page
+    /// reaches.
     #[must_use]
-    pub fn new(host: IpAddr, keys: &KeyRing, config: &ApiConfig) -> Self {
-        if !host.is_loopback() || !keys.is_empty() {
+    pub fn new(host: Option<IpAddr>, keys: &KeyRing, config: &ApiConfig) -> Self {
+        if !host.is_some_and(|host| host.is_loopback()) || !keys.is_empty() {
             return Self::Any;
         }
         let (allowed_hosts, allowed_origins) = (config.allowed_hosts.as_slice().into(), config.allowed_origins.as_slice().into());
@@ -212,10 +213,11 @@ mod tests {
         let config = ApiConfig::served_as(&["tiny"]);
 
         let this_machine = HostPolicy::ThisMachine { allowed_hosts: Arc::from([]), allowed_origins: Arc::from([]) };
-        assert_eq!(HostPolicy::new(IpAddr::from([127, 0, 0, 1]), &open, &config), this_machine);
-        assert_eq!(HostPolicy::new(IpAddr::from([0, 0, 0, 0]), &open, &config), HostPolicy::Any);
+        assert_eq!(HostPolicy::new(Some(IpAddr::from([127, 0, 0, 1])), &open, &config), this_machine);
+        assert_eq!(HostPolicy::new(Some(IpAddr::from([0, 0, 0, 0])), &open, &config), HostPolicy::Any);
         let keys = KeyRing::load(&crate::config::KeyConfig { keys: vec!["key".to_owned()], file: None }).unwrap();
-        assert_eq!(HostPolicy::new(IpAddr::from([127, 0, 0, 1]), &keys, &config), HostPolicy::Any);
+        assert_eq!(HostPolicy::new(Some(IpAddr::from([127, 0, 0, 1])), &keys, &config), HostPolicy::Any);
+        assert_eq!(HostPolicy::new(None, &open, &config), HostPolicy::Any);
     }
 
     #[test]

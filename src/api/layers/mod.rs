@@ -1,6 +1,7 @@
 //! The layers around every request. In this order, outermost first ([`wrap`], [`pass`]):
 //!
-//! 1. `identify`: request id and span, so that the log shows which request its lines belong to
+//! 1. `identify`: request id, and a span with the client's address, so that the log shows which request its lines
+//!    belong to
 //! 2. CORS: pre-flights; a page of an allowed origin must be able to read refusals too
 //! 3. `stamp`: `openai-version`, `openai-processing-ms`, not for Anthropic's clients
 //! 4. `recover`: a panic below is a 500 and not a broken connection
@@ -33,7 +34,7 @@ use authenticate::authenticate;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn_with_state},
     response::Response,
 };
 use recover::recover;
@@ -42,13 +43,13 @@ use std::sync::Arc;
 
 /// Puts all layers around the routes.
 pub(super) fn wrap(routes: Router<AppState>, state: &AppState, hosts: HostPolicy) -> Router<AppState> {
-    let cors = cors::layer(&state.config.allowed_origins, &hosts);
+    let cors = cors::layer(&state.config.now().allowed_origins, &hosts);
     routes
         // The layer `body` bounds the body; axum's own 2 MB would cut a larger configured limit.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Around { state: state.clone(), hosts, bodies: Arc::default() }, pass))
         .layer(cors)
-        .layer(from_fn(identify::identify))
+        .layer(from_fn_with_state(state.clone(), identify::identify))
 }
 
 /// State that the layers share.

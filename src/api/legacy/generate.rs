@@ -39,7 +39,7 @@ impl FromRequest<AppState> for GenerateRequest {
     async fn from_request(mut request: Request, state: &AppState) -> Result<Self, Response> {
         let headers = std::mem::take(request.headers_mut());
         let body = Bytes::from_request(request, state).await.map_err(|refusal| refusal.into_response())?;
-        Self::read(&headers, &body, state.config.max_stop_strings)
+        Self::read(&headers, &body, state.config.now().max_stop_strings)
             .map_err(|refusal| (refusal.status, [(header::CONTENT_TYPE, "application/json")], refusal.body).into_response())
     }
 }

@@ -15,9 +15,9 @@ pub(in crate::api) fn refusal(error: &ApiError) -> Response {
         ApiError::MissingKey => "Not authenticated".to_owned(),
         ApiError::ModelLoading { .. } => "Model not loaded".to_owned(),
         // Starlette's answer to an unhandled exception is no JSON.
-        ApiError::Internal => return (error.status(), error.headers(), "Internal Server Error").into_response(),
+        ApiError::Internal => return error.label((error.status(), error.headers(), "Internal Server Error").into_response()),
         other => other.detail(),
     };
     let body = format!("{{\"detail\":{}}}", quoted(&detail));
-    (error.status(), error.headers(), [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    error.label((error.status(), error.headers(), [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

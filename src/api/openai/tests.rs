@@ -8,6 +8,7 @@ use crate::{
     config::{ApiConfig, KeyConfig},
     gateway::{
         keys::{KeyId, KeyRing, Principal},
+        live_config::LiveConfig,
         models::Models,
         supervisor::Supervisor,
         templates::TemplateCache,
@@ -51,8 +52,8 @@ async fn bench_of(model: ModelInfo) -> Bench {
         ..ApiConfig::served_as(&["org/tiny:q4", "tiny"])
     };
     states.wait_for(|state| *state == crate::gateway::engine_state::EngineState::Ready).await.unwrap();
-    let (keys, config) = (KeyRing::load(&KeyConfig::default()).unwrap(), Arc::new(config));
-    let models = Models::of_one(engine, TemplateCache::default(), Arc::clone(&config));
+    let (keys, config) = (KeyRing::load(&KeyConfig::default()).unwrap(), LiveConfig::new(config));
+    let models = Models::of_one(engine, TemplateCache::default(), config.clone());
     let admit = async |mut request: Request<Body>, next: Next| {
         let rules = Rules::of(request.method(), request.uri().path());
         request.extensions_mut().insert(rules.route.unwrap());

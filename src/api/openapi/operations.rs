@@ -232,6 +232,8 @@ pub(in crate::api) const GENERATE_DOCS: &[Docs] = &[Docs {
 }];
 /// The answers of pages that show JSON of no fixed shape.
 pub(in crate::api) const STATUS_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[403]);
+/// The answers of `/get_load`.
+pub(in crate::api) const LOAD_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[401, 403]);
 /// The answers of `/openapi.json`.
 pub(in crate::api) const SPECIFICATION_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[403]);
 /// The answers of `/metrics`.

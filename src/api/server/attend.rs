@@ -8,7 +8,7 @@ use super::{
     peer::{Peer, Sign},
     received::receive,
 };
-use crate::api::respond::sse;
+use crate::api::{client::Remote, respond::sse};
 use async_stream::stream;
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -53,7 +53,8 @@ where
         self.inner.poll_ready(cx).map_err(|never| match never {})
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(Remote { ip: self.peer.ip });
         let reads_interim = request.version() > Version::HTTP_10;
         let answer = self.inner.call(receive(&self.peer, request.map(Body::new)));
         Box::pin(attend(Arc::clone(&self.peer), answer, reads_interim))

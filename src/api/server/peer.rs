@@ -7,17 +7,17 @@
 //! only stopped sending (`nc -N`). The kernels do: bytes that are sent to a socket that was closed are answered with a
 //! reset. So [`Sign::Silent`] tells the caller to send bytes, and [`Sign::Gone`] that the reset has arrived.
 
-use super::bounds::Bounds;
+use super::{bounds::Bounds, endpoint::ClientStream};
 use async_stream::stream;
 use futures_util::Stream;
 use std::{
     io,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
     io::Interest,
-    net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit},
     time::timeout,
 };
@@ -51,7 +51,9 @@ pub(super) enum Sign {
 /// A client; shared by its connection, the request that is being answered and the stream of the answer.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) stream: TcpStream,
+    pub(super) stream: ClientStream,
+    /// The IP address at the other end; `None` for a Unix socket.
+    pub(super) ip: Option<IpAddr>,
     /// True if the bytes on the socket are TLS records, which only rustls can write.
     is_encrypted: bool,
     /// Limits of the client's connection in time and bytes.
@@ -107,8 +109,9 @@ impl PeerState {
 }
 
 impl Peer {
-    pub(super) fn new(stream: TcpStream, is_encrypted: bool, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
+    pub(super) fn new(stream: ClientStream, is_encrypted: bool, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
         Self {
+            ip: stream.client_ip(),
             stream,
             is_encrypted,
             bounds,
@@ -213,14 +216,17 @@ mod tests {
     use super::*;
     use futures_util::StreamExt as _;
     use std::pin::pin;
-    use tokio::{net::TcpListener, sync::Semaphore};
+    use tokio::{
+        net::{TcpListener, TcpStream},
+        sync::Semaphore,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_stops_sending_is_sent_something_only_if_its_answer_takes_a_while() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let peer = Arc::new(Peer::new(listener.accept().await.unwrap().0, false, place, Bounds::of(1)));
+        let peer = Arc::new(Peer::new(ClientStream::Tcp(listener.accept().await.unwrap().0), false, place, Bounds::of(1)));
         peer.state().ended = true;
         peer.request_was_read();
         let mut signs = pin!(Arc::clone(&peer).signs());

@@ -19,6 +19,7 @@ fn config() -> ListenConfig {
     ListenConfig {
         host: IpAddr::from([127, 0, 0, 1]),
         port: 0,
+        unix_socket: None,
         insecure_no_auth: false,
         header_timeout: Duration::from_secs(60),
         idle_timeout: Duration::from_secs(60),
@@ -29,6 +30,13 @@ fn config() -> ListenConfig {
 
 fn hello() -> Router {
     Router::new().route("/", get(async || "hello"))
+}
+
+fn tcp(server: &Server) -> SocketAddr {
+    match server.endpoint() {
+        Endpoint::Tcp(address) => *address,
+        Endpoint::Unix(path) => panic!("{}", path.display()),
+    }
 }
 
 struct Running {
@@ -43,7 +51,7 @@ fn start(config: &ListenConfig, connections: usize, router: Router) -> Running {
 
 fn start_within(config: &ListenConfig, bounds: Bounds, router: Router) -> Running {
     let server = Server::bind(config, &KeyRing::default()).unwrap();
-    let address = server.address();
+    let address = tcp(&server);
     let (stop, stopped) = oneshot::channel::<()>();
     let drain_timeout = config.drain_timeout;
     let task = tokio::spawn(server.serve_within(bounds, router, async move {
@@ -107,9 +115,9 @@ fn beyond_loopback_keys_or_insistence_are_enough() {
     let everywhere = ListenConfig { host: IpAddr::from([0, 0, 0, 0]), ..config() };
     let keys = KeyRing::load(&KeyConfig { keys: vec!["key".to_owned()], file: None }).unwrap();
 
-    assert!(Server::bind(&everywhere, &keys).unwrap().address().port() > 0);
+    assert!(tcp(&Server::bind(&everywhere, &keys).unwrap()).port() > 0);
     let insisting = ListenConfig { insecure_no_auth: true, ..everywhere };
-    assert!(Server::bind(&insisting, &KeyRing::default()).unwrap().address().port() > 0);
+    assert!(tcp(&Server::bind(&insisting, &KeyRing::default()).unwrap()).port() > 0);
 }
 
 #[test]
@@ -117,10 +125,10 @@ fn a_socket_that_was_handed_over_is_served_whatever_the_configuration_names_unle
     let (loopback, everywhere) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("0.0.0.0:0").unwrap());
     let address = loopback.local_addr().unwrap();
 
-    let server = Server::take_over(loopback, &config(), &KeyRing::default()).unwrap();
-    let error = Server::take_over(everywhere, &config(), &KeyRing::default()).unwrap_err();
+    let server = Server::take_over(OpenSocket::Tcp(loopback), &config(), &KeyRing::default()).unwrap();
+    let error = Server::take_over(OpenSocket::Tcp(everywhere), &config(), &KeyRing::default()).unwrap_err();
 
-    assert_eq!(server.address(), address);
+    assert_eq!(tcp(&server), address);
     assert!(matches!(error, ListenError::OpenToEverybody { .. }), "{error}");
 }
 
@@ -129,7 +137,7 @@ fn a_socket_that_was_handed_over_must_listen() {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
 
-    let error = Server::take_over(TcpListener::from(socket), &config(), &KeyRing::default()).unwrap_err();
+    let error = Server::take_over(OpenSocket::Tcp(TcpListener::from(socket)), &config(), &KeyRing::default()).unwrap_err();
 
     assert!(matches!(error, ListenError::NotListening), "{error}");
 }
@@ -137,7 +145,7 @@ fn a_socket_that_was_handed_over_must_listen() {
 #[test]
 fn a_port_in_use_is_named_with_the_way_out() {
     let first = Server::bind(&config(), &KeyRing::default()).unwrap();
-    let same = ListenConfig { port: first.address().port(), ..config() };
+    let same = ListenConfig { port: tcp(&first).port(), ..config() };
 
     let error = Server::bind(&same, &KeyRing::default()).unwrap_err();
 

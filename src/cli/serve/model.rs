@@ -4,8 +4,9 @@
 //! That takes from milliseconds to hours and blocks all the while, so it has a thread of its own, which ends with the
 //! process. Owns the files that it opened, until [`Found`] is dropped.
 
+use super::super::rpc_worker::is_private;
 use crate::{
-    config::{Environment, ServeConfig},
+    config::{Environment, RpcConfig, ServeConfig},
     models::{Catalog, ModelSearch, Resolved, model_checksum, opened::OpenedModel},
     protocol::{EngineOptions, PrefixCacheFolder},
 };
@@ -13,6 +14,7 @@ use anyhow::{Context, anyhow, ensure};
 use rustix::process::geteuid;
 use std::{
     fs::DirBuilder,
+    net::{SocketAddr, ToSocketAddrs as _},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     thread,
@@ -46,6 +48,7 @@ fn engine_options(config: ServeConfig, environment: &Environment) -> anyhow::Res
     let opened = open(&model.path)?;
     options.model_files = opened.files.clone();
     options.model_path = model.path;
+    options.rpc_workers = workers(&config.rpc)?;
     let mut held = Vec::new();
     if let Some(name) = &config.draft_model {
         let Resolved { path, summary } = search.resolve(name).context("the draft model")?;
@@ -64,6 +67,28 @@ fn engine_options(config: ServeConfig, environment: &Environment) -> anyhow::Res
 
 fn open(path: &Path) -> anyhow::Result<OpenedModel> {
     OpenedModel::open(path).with_context(|| format!("{} cannot be opened", path.display()))
+}
+
+/// The addresses of the RPC workers. ggml's RPC client knows only IPv4.
+///
+/// # Errors
+/// A name has no such address, or the address is not private.
+fn workers(config: &RpcConfig) -> anyhow::Result<Vec<SocketAddr>> {
+    config
+        .workers
+        .iter()
+        .map(|worker| {
+            let found = worker.to_socket_addrs().with_context(|| format!("--rpc: the RPC worker {worker} cannot be found"))?;
+            let address = found.into_iter().find(SocketAddr::is_ipv4);
+            let address = address.with_context(|| format!("--rpc: the RPC worker {worker} has no IPv4 address"))?;
+            ensure!(
+                config.insecure || is_private(address.ip()),
+                "--rpc: {worker} is not at a private address, and the protocol has neither keys nor encryption; use a private network, or \
+                 insist with --insecure-rpc"
+            );
+            Ok(address)
+        })
+        .collect()
 }
 
 /// Creates the folder of the prefix cache. Its contents are trusted, so only the server's user may write there.

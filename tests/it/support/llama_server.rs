@@ -13,6 +13,7 @@ use llamero::{
         engine_state::EngineState,
         keys::KeyRing,
         launcher::{EngineChild, Launched, Launcher},
+        live_config::LiveConfig,
         models::Models,
         supervisor::{self, Supervisor},
         templates::TemplateCache,
@@ -52,9 +53,9 @@ impl LlamaServer {
         metrics::install("toy").unwrap();
         let (engine, supervisor) = supervisor::start(LlamaLauncher, gguf::engine_options(model), config.supervision.clone());
         let keys = KeyRing::load(&config.keys).unwrap();
-        let hosts = HostPolicy::new(config.listen.host, &keys, &config.api);
-        let api = Arc::new(config.api);
-        let models = Models::of_one(engine.clone(), TemplateCache::default(), Arc::clone(&api));
+        let hosts = HostPolicy::new(Some(config.listen.host), &keys, &config.api);
+        let api = LiveConfig::new(config.api);
+        let models = Models::of_one(engine.clone(), TemplateCache::default(), api.clone());
         let state = AppState::new(models, Arc::new(keys), api);
         let mut ready = engine.watch_state();
         within(ready.wait_for(|state| *state == EngineState::Ready)).await.unwrap();

@@ -20,6 +20,7 @@ use llamero::{
         engine_state::EngineState,
         handle::EngineHandle,
         keys::KeyRing,
+        live_config::LiveConfig,
         models::Models,
         supervisor::{self, Supervisor},
         templates::TemplateCache,
@@ -106,9 +107,9 @@ impl TestServer {
         let launcher = ThreadLauncher::new(Limits { swap: room, ..limits(config.engine.max_num_seqs().min(4), 64, 4096) });
         let (engine, supervisor) = supervisor::start(launcher.clone(), config.engine.clone(), config.supervision.clone());
         let keys = KeyRing::load(&config.keys).unwrap();
-        let hosts = HostPolicy::new(config.listen.host, &keys, &config.api);
-        let api = Arc::new(config.api);
-        let models = Models::of_one(engine.clone(), TemplateCache::default(), Arc::clone(&api));
+        let hosts = HostPolicy::new(Some(config.listen.host), &keys, &config.api);
+        let api = LiveConfig::new(config.api);
+        let models = Models::of_one(engine.clone(), TemplateCache::default(), api.clone());
         let state = AppState::new(models, Arc::new(keys), api);
         let mut ready = engine.watch_state();
         within(ready.wait_for(|state| *state == EngineState::Ready)).await.unwrap();

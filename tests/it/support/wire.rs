@@ -1,7 +1,10 @@
 //! A server behind a real socket, and a client that writes bytes: tests of hyper and of the connections.
 
 use super::server::TestServer;
-use llamero::{api::server::Server, gateway::keys::KeyRing};
+use llamero::{
+    api::server::{Endpoint, Server},
+    gateway::keys::KeyRing,
+};
 use std::{future::pending, io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -22,7 +25,7 @@ impl Listening {
     /// Listens on a port that the system chooses.
     pub(crate) fn start(server: &TestServer) -> Self {
         let listener = Server::bind(&server.listen, &KeyRing::default()).unwrap();
-        let address = listener.address();
+        let Endpoint::Tcp(address) = *listener.endpoint() else { panic!("tests listen on TCP") };
         Self { address, task: tokio::spawn(listener.serve(server.router(), pending())) }
     }
 

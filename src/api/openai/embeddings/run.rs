@@ -8,7 +8,7 @@ use crate::{
         fields::{FieldError, ignored::Ignored},
         heavy,
         openai::{models, shared::prompt::Prompt},
-        request_log,
+        request_log, trace,
         warning_log::WarningGate,
         warnings::{Reported, Warnings},
     },
@@ -70,6 +70,7 @@ impl EmbeddingRun {
             warnings: None,
             // This is the outcome if the run is dropped before another one is known.
             outcome: Outcome::ClientGone,
+            trace: trace::present(),
         };
         Ok(Self {
             handle: model.handle.clone(),

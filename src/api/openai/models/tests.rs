@@ -23,7 +23,7 @@ async fn requested_by(body: Value, headers: &[(HeaderName, &'static str)]) -> Re
     let app = TestApp::start(Setup { loads: false, ..setup }).await;
     let Value::Object(map) = body else { panic!("{body} is no object") };
     let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
-    let call = Call { policy: WarningPolicy::of(&headers, &app.state.config), ..call_of(&app.state) };
+    let call = Call { policy: WarningPolicy::of(&headers, &app.state.config.now()), ..call_of(&app.state) };
     let mut warnings = Warnings::default();
     let model = requested(&call, &mut Fields::new(map), &mut warnings)?;
     Ok((model.name, warnings.enforce(WarningPolicy::default())?.all().to_vec()))

@@ -83,7 +83,7 @@ async fn the_engine_is_told_what_to_load_and_the_api_what_was_loaded() {
     engine.send(FromEngine::Ready(Box::new(testing::model_info()))).await;
     until(&handle, |state| *state == EngineState::Ready).await;
 
-    assert_eq!(load, Some(ToEngine::Load { version: crate::protocol::PROTOCOL_VERSION, options: testing::options(3) }));
+    assert_eq!(load, Some(ToEngine::Load { version: crate::protocol::PROTOCOL_VERSION, options: Box::new(testing::options(3)) }));
     assert_eq!(handle.model().as_deref(), Some(&testing::model_info()));
 }
 
