@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import receivers
 import support
-from support import ROOT, free_port, wait_until
+from shipped import rewrite
+from support import ROOT, answering, free_port, wait_until
 
 PACKAGES = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
 # A machine that others use has its moments.
@@ -33,15 +34,6 @@ def programs():
             pytest.skip(f"no {name} here: apt-get install {package}")
         found[name] = path
     return found
-
-
-def rewrite(file, *changes):
-    """Replaces texts in a file; each must be there."""
-    text = file.read_text()
-    for old, new in changes:
-        assert old in text, f"{old!r} is not in {file.name}"
-        text = text.replace(old, new)
-    file.write_text(text)
 
 
 def get(url, path, body=None):
@@ -149,8 +141,8 @@ def test_a_killed_engine_is_told_to_chat_and_mail_and_so_is_its_recovery(program
     if reason := support.missing():
         pytest.skip(reason)
     with ExitStack() as stack:
-        webhooks = stack.enter_context(receivers.running(receivers.Webhooks()))
-        mailbox = stack.enter_context(receivers.running(receivers.Mailbox()))
+        webhooks = stack.enter_context(answering(receivers.Webhooks()))
+        mailbox = stack.enter_context(answering(receivers.Mailbox()))
         server = stack.enter_context(support.serving(tmp_path / "log", "--max-num-seqs", "2", "--max-model-len", "512"))
         alerts_to = stack.enter_context(alertmanager(programs["alertmanager"], tmp_path, webhooks, mailbox))
         asked = stack.enter_context(prometheus(programs["prometheus"], tmp_path, server, alerts_to))
@@ -211,8 +203,8 @@ WATCHDOG = {"alertname": "Watchdog", "severity": "none"}
 )
 def test_consequences_of_a_known_cause_are_not_sent(programs, tmp_path, cause, silenced, heard):
     with ExitStack() as stack:
-        webhooks = stack.enter_context(receivers.running(receivers.Webhooks()))
-        mailbox = stack.enter_context(receivers.running(receivers.Mailbox()))
+        webhooks = stack.enter_context(answering(receivers.Webhooks()))
+        mailbox = stack.enter_context(answering(receivers.Mailbox()))
         url = stack.enter_context(alertmanager(programs["alertmanager"], tmp_path, webhooks, mailbox))
 
         # The cause first: an alert that is sent before its cause is known is sent.
