@@ -88,6 +88,11 @@ impl Admission {
         lock(&self.places).free_for(key, now)
     }
 
+    /// Number of places that sequences have.
+    pub(super) fn taken(&self) -> usize {
+        self.capacity.saturating_sub(lock(&self.places).free)
+    }
+
     /// Smoothed time between two completions; `None` before the first.
     pub(super) fn pace(&self) -> Option<Duration> {
         lock(&self.places).pace.smoothed

@@ -7,51 +7,66 @@
 use super::{engine_state::EngineState, error::EmbeddingError, handle::EngineHandle};
 use crate::protocol::{Finish, SamplingParams, SequenceRequest, Token};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{sleep, timeout};
 
 /// Longest wait for the test of an engine that has nothing else to do: a step takes seconds at most.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest pause before another test while the last one has failed: a server that is not ready gets no requests that
+/// could prove the contrary.
+const RETEST: Duration = Duration::from_secs(5);
 
 /// Tests the engine for ever. Tests nothing while requests run, or if tokens were generated since the last look, which
 /// prove the same.
 pub async fn watch(handle: EngineHandle, interval: Duration) {
-    let mut ticks = interval_at(Instant::now() + interval, interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut generated = handle.generated_tokens();
+    // Tokens that tests generated, and those of clients' requests.
+    let mut own = 0;
+    let mut clients = handle.generated_tokens();
     loop {
-        ticks.tick().await;
-        let before = std::mem::replace(&mut generated, handle.generated_tokens());
-        let outcome = if generated > before {
-            Ok(())
-        } else if handle.state() == EngineState::Ready && handle.is_idle() {
-            let tested = timeout(PATIENCE, test(&handle)).await;
-            let Some(outcome) = tested.unwrap_or_else(|_| Some(Err(format!("no answer within {PATIENCE:?}")))) else { continue };
+        sleep(if handle.is_failing() { interval.min(RETEST) } else { interval }).await;
+        let before = std::mem::replace(&mut clients, handle.generated_tokens().saturating_sub(own));
+        let outcome = if clients > before {
+            Ok(0)
+        } else if handle.state() == EngineState::Ready && handle.open_work() == 0 {
+            let Some(outcome) = test_in_time(&handle).await else { continue };
             outcome
         } else {
             continue;
         };
-        generated = handle.generated_tokens();
+        own += outcome.as_ref().copied().unwrap_or_default();
         if handle.state() != EngineState::Ready {
             // The engine died meanwhile, or the server stops: that is told elsewhere.
             continue;
         }
         let was_failing = handle.set_failing(outcome.is_err());
         match outcome {
-            Ok(()) if was_failing => tracing::info!("the engine generates again; /readyz is 200"),
-            Ok(()) => {}
+            Ok(_) if was_failing => tracing::info!("the engine generates again; /readyz is 200"),
+            Ok(_) => {}
             Err(reason) => tracing::error!("a test of the idle engine failed: {reason}; /readyz is 503 until one works"),
         }
     }
 }
 
-/// Generates one token, or computes one vector. The error is the failure in words; `None` if the request was not
-/// accepted, which tells nothing about the engine.
-async fn test(handle: &EngineHandle) -> Option<Result<(), String>> {
+/// The result of [`test`] within [`PATIENCE`]. `None` if requests of clients came meanwhile and it waits behind them.
+async fn test_in_time(handle: &EngineHandle) -> Option<Result<u64, String>> {
+    let test = test(handle);
+    tokio::pin!(test);
+    match timeout(PATIENCE, &mut test).await {
+        Ok(outcome) => outcome,
+        // One is the test itself.
+        Err(_) if handle.open_work() > 1 => None,
+        Err(_) => Some(Err(format!("no answer within {PATIENCE:?}"))),
+    }
+}
+
+/// Generates one token, or computes one vector, and returns the number of tokens. The error is the failure in words;
+/// `None` if the request was not accepted, which tells nothing about the engine.
+async fn test(handle: &EngineHandle) -> Option<Result<u64, String>> {
     let model = handle.model()?;
     let prompt = vec![model.bos.or(model.eos).unwrap_or(Token(0))];
+    handle.count_test();
     if model.embedding().is_some() {
         return match handle.embed(vec![prompt]).await {
-            Ok(_) => Some(Ok(())),
+            Ok(_) => Some(Ok(0)),
             Err(EmbeddingError::Engine(_)) => None,
             Err(error) => Some(Err(error.to_string())),
         };
@@ -59,13 +74,14 @@ async fn test(handle: &EngineHandle) -> Option<Result<(), String>> {
     let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
     let request = SequenceRequest { prompt, max_tokens: 1, sampling, ..SequenceRequest::default() };
     let mut generation = handle.submit(vec![request]).ok()?;
-    handle.count_test();
+    let mut tokens = 0;
     while let Some(event) = generation.next().await {
+        tokens += u64::try_from(event.output.tokens.len()).unwrap_or(u64::MAX);
         if let Some(Finish::Failed(error)) = event.output.finish {
             return Some(Err(error.to_string()));
         }
     }
-    Some(Ok(()))
+    Some(Ok(tokens))
 }
 
 #[cfg(test)]
@@ -77,7 +93,7 @@ mod tests {
             supervisor::Supervisor,
             testing::{ScriptedEngine, ScriptedEngines, request, start_scripted, token},
         },
-        protocol::{EngineGauges, EngineStats, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport},
+        protocol::{GenerationError, SequenceId, SequenceOutput},
     };
     use tokio_util::task::AbortOnDropHandle;
 
@@ -125,13 +141,27 @@ mod tests {
             }
             engine.step(vec![finish(submitted.id, Finish::Failed(GenerationError::KvExhausted))]).await;
         };
-        let gauges = EngineGauges { running: 1, ..EngineGauges::default() };
-        let stats = EngineStats { gauges, ..EngineStats::default() };
-        engine.send(FromEngine::Step(StepReport { outputs: vec![token(of_client.id, 7, "x")], stats })).await;
+        engine.step(vec![token(of_client.id, 7, "x")]).await;
 
-        while handle.is_failing() {
-            tokio::task::yield_now().await;
-        }
+        let proven = async {
+            while handle.is_failing() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, proven).await.expect("the client's token proves that the engine works");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_takes_the_place_of_a_failing_one_is_not_failing() {
+        let (handle, (_supervisor, mut engines), mut engine, _watch) = failing().await;
+        let _second = engine.receive_submit().await;
+        assert!(handle.is_failing());
+        engine.die(DeathCause::Signal(9));
+
+        let _next = engines.next_ready().await;
+
+        handle.watch_state().wait_for(|state| *state == EngineState::Ready).await.unwrap();
+        assert!(!handle.is_failing());
     }
 
     #[tokio::test]

@@ -73,6 +73,11 @@ impl EngineHandle {
         self.status.preempted.load(Ordering::Relaxed)
     }
 
+    /// Notes that the cloud takes the machine back: refusals and probes say so from now on.
+    pub fn set_preempted(&self) {
+        self.status.preempted.store(true, Ordering::Relaxed);
+    }
+
     /// True if the last test of the idle engine failed (`canary.rs`).
     #[must_use]
     pub fn is_failing(&self) -> bool {
@@ -102,11 +107,9 @@ impl EngineHandle {
         self.status.generated.load(Ordering::Relaxed)
     }
 
-    /// True if no sequence runs or waits, and no vector is computed.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        let gauges = self.stats().gauges;
-        gauges.running + gauges.waiting == 0 && self.status.embeds.available_permits() == MAX_REQUESTS
+    /// Number of sequences and of requests for vectors that were accepted and are not done.
+    pub(super) fn open_work(&self) -> usize {
+        self.status.admission.taken() + MAX_REQUESTS.saturating_sub(self.status.embeds.available_permits())
     }
 
     /// Number of tests of the idle engine since the server started (`canary.rs`), each of one prompt row and one token.

@@ -179,6 +179,8 @@ impl<L: Launcher> RunLoop<L> {
                 self.history.was_ready = true;
                 self.history.failed_loads = 0;
                 self.publish_load(engine);
+                // A failed test was one of the last engine.
+                self.status.failing.store(false, Ordering::Relaxed);
                 self.status.set_state(EngineState::Ready);
                 tracing::info!(pid = engine.pid(), held = self.sequences.len(), "the engine is ready");
             }
