@@ -7,7 +7,15 @@
 
 use crate::config::{Environment, Preemption};
 use reqwest::{Client, header::ETAG};
-use std::{fs, future::pending, time::Duration};
+use std::{
+    fs,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,8 +33,12 @@ const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a question that failed.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The part of the drain time that a machine has after the notice: of its 30 s, 5 are for the prefix cache and the end.
-pub(super) const TIME_LEFT: Duration = Duration::from_secs(20);
+/// Time that running requests get after the notice. Of the machine's 30 s, some pass before the notice is here, and
+/// some are for the end of the server, which takes about 15 s if it writes its prefix cache
+/// (`Supervisor::drain_and_stop`).
+pub(super) fn time_left(has_prefix_cache: bool) -> Duration {
+    Duration::from_secs(if has_prefix_cache { 13 } else { 20 })
+}
 
 /// Waits for the notice.
 #[derive(Debug)]
@@ -72,8 +84,9 @@ async fn reclaimed(base: String) {
             return pending().await;
         }
     };
-    let mut preempted = Watched::new(client.clone(), format!("{base}/preempted"));
-    let maintenance = Watched::new(client, format!("{base}/maintenance-event"));
+    let is_silent = Arc::new(AtomicBool::new(false));
+    let watched = |name| Watched { client: client.clone(), url: format!("{base}/{name}"), etag: None, is_silent: Arc::clone(&is_silent) };
+    let (mut preempted, maintenance) = (watched("preempted"), watched("maintenance-event"));
     tokio::select! {
         () = preempted.until(|value| value == "TRUE") => {}
         () = announce(maintenance) => {}
@@ -95,27 +108,23 @@ struct Watched {
     url: String,
     /// The version of the value that was seen last.
     etag: Option<String>,
-    /// True if the last question failed.
-    is_silent: bool,
+    /// True if the last question about any value failed.
+    is_silent: Arc<AtomicBool>,
 }
 
 impl Watched {
-    fn new(client: Client, url: String) -> Self {
-        Self { client, url, etag: None, is_silent: false }
-    }
-
     /// Waits until the value is as wanted.
     async fn until(&mut self, wanted: impl Fn(&str) -> bool) {
         loop {
             match self.next().await {
                 Ok(value) if wanted(value.trim()) => return,
                 Ok(_) => {
-                    self.is_silent = false;
+                    self.is_silent.store(false, Ordering::Relaxed);
                     // A server that names no version is not asked to wait, and answers at once.
                     sleep(LEAST_PAUSE).await;
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut self.is_silent, true) {
+                    if !self.is_silent.swap(true, Ordering::Relaxed) {
                         tracing::warn!("the metadata server does not answer, so preemption is not noticed: {error}");
                     }
                     sleep(PAUSE).await;

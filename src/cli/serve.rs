@@ -9,15 +9,14 @@ mod inherited_socket;
 mod model;
 mod reload;
 mod stop;
+mod stop_causes;
 mod surroundings;
 
 use super::{
     args::ServeMode,
-    logging,
-    preemption::{self, PreemptionNotice},
-    print,
+    logging, print,
     service_manager::{self, Phase, ServiceManager},
-    signals::{Signals, StopSignals},
+    signals::Signals,
     status_line,
     summary::summary,
 };
@@ -46,7 +45,8 @@ use anyhow::{Context, anyhow, bail};
 use model::Found;
 use reload::Reload;
 use std::{sync::Arc, time::Duration};
-use stop::Serving;
+use stop::{Haste, Serving};
+use stop_causes::StopCauses;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Level;
@@ -159,7 +159,8 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals, inheri
     let _canary = canary.map(AbortOnDropHandle::new);
     let serving = start(server, state, hosts);
 
-    let ended = Starting { engine, prepared, model, serving, signals, manager }.run(config, environment, endpoint).await;
+    let causes = StopCauses::watch(signals, config.supervision.preemption, environment, engine.clone());
+    let ended = Starting { engine, prepared, model, serving, causes, manager }.run(config, environment, endpoint).await;
     // The last sender of messages to the service manager.
     drop(reload);
     reports.finish().await;
@@ -172,18 +173,18 @@ struct Starting {
     prepared: UnstartedEngine,
     model: Model,
     serving: Serving,
-    signals: StopSignals,
+    causes: StopCauses,
     manager: ServiceManager,
 }
 
 impl Starting {
     /// Finds the model, starts the engine, and drains after a signal or when the engine is given up.
     async fn run(self, config: ServeConfig, environment: &Environment, endpoint: Endpoint) -> anyhow::Result<()> {
-        let Self { engine, prepared, model, mut serving, mut signals, manager } = self;
+        let Self { engine, prepared, model, mut serving, mut causes, manager } = self;
         let found = tokio::select! {
             found = model::find(config.clone(), environment.clone()) => found,
-            signal = signals.next() => {
-                tracing::info!("{signal}: stopped before the model was found");
+            cause = causes.next() => {
+                tracing::info!("{cause}: stopped before the model was found");
                 manager.tell(Phase::Stopping);
                 return serving.close(Duration::ZERO).await;
             }
@@ -197,33 +198,24 @@ impl Starting {
                 return Err(error);
             }
         };
-        let mut config = ServeConfig { engine: options.clone(), ..config };
-        let mut notice = PreemptionNotice::watch(config.supervision.preemption, environment);
+        let config = ServeConfig { engine: options.clone(), ..config };
         let launcher = ProcessLauncher::of_this_binary().context("the engine cannot be started")?;
         let mut supervisor = prepared.start(launcher, options);
         let announcement = AbortOnDropHandle::new(tokio::spawn(announce(model, config.clone(), endpoint)));
 
-        let (failure, hurried) = tokio::select! {
-            signal = signals.next() => {
-                tracing::info!("{signal}: the server stops; running requests get {:?} to finish (--drain-timeout)", config.listen.drain_timeout);
+        let (failure, haste) = tokio::select! {
+            cause = causes.next() => {
                 manager.tell(Phase::Stopping);
-                stop::delay(&engine, &mut supervisor, &mut signals, config.listen.shutdown_delay).await
-            }
-            () = notice.arrived() => {
-                config.listen.drain_timeout = config.listen.drain_timeout.min(preemption::TIME_LEFT);
-                tracing::warn!("the cloud takes this machine back; running requests get {:?} to finish", config.listen.drain_timeout);
-                manager.tell(Phase::Stopping);
-                supervisor.leave_preempted();
-                (None, false)
+                stop::delay(cause, &engine, &mut supervisor, &mut causes, &config).await
             }
             reason = supervisor.failed() => {
                 manager.tell(Phase::Stopping);
-                (Some(reason), false)
+                (Some(reason), Haste::Ordinary)
             }
             ended = serving.ended() => return by_itself(ended),
         };
         drop(announcement);
-        stop::drain(supervisor, serving, &mut signals, &config.listen, hurried).await?;
+        stop::drain(supervisor, serving, &mut causes, &config, haste).await?;
         failure.map_or(Ok(()), |reason| Err(anyhow!("the engine was given up: {reason}")))
     }
 }

@@ -32,6 +32,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             counted: LastCounted::default(),
+            is_expected: false,
         };
         let user1 = LogFileSignals(signal(SignalKind::user_defined1())?);
         Ok(Self { stop, hangup: signal(SignalKind::hangup())?, user1 })
@@ -44,6 +45,8 @@ pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     counted: LastCounted,
+    /// True if the next signal was announced otherwise, and so is nothing new.
+    is_expected: bool,
 }
 
 impl StopSignals {
@@ -54,11 +57,19 @@ impl StopSignals {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
             };
-            if self.counted.is_new(Instant::now()) {
+            if !self.counted.is_new(Instant::now()) {
+                tracing::info!("{name} again within {SAME_SIGNAL:?} counts as one");
+            } else if std::mem::take(&mut self.is_expected) {
+                tracing::info!("{name}: the server stops already");
+            } else {
                 return name;
             }
-            tracing::info!("{name} again within {SAME_SIGNAL:?} counts as one");
         }
+    }
+
+    /// The next signal is not returned: the server stops for the same reason already.
+    pub(super) fn expect_one(&mut self) {
+        self.is_expected = true;
     }
 }
 

@@ -77,7 +77,7 @@ const PREEMPTION: OptionSpec = OptionSpec::new(
     "preemption",
     Kind::Choice(&["auto", "gcp", "none"]),
     "auto",
-    "Cloud whose metadata server is asked whether it takes this (spot) machine back, 30 seconds before: the server then drains for up to 20. auto is gcp on a machine of Google's, else none.",
+    "Cloud whose metadata server is asked whether it takes this (spot) machine back, 30 seconds before: the server then drains for up to 20, or 13 if it has a prefix cache to save. auto is gcp on a machine of Google's, else none.",
 );
 
 pub(super) const OPTIONS: &[OptionSpec] =

@@ -98,12 +98,6 @@ impl Supervisor {
         self.status.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Announces the end because the cloud takes the machine back: refusals say so.
-    pub fn leave_preempted(&self) {
-        self.status.preempted.store(true, Ordering::Relaxed);
-        self.leave();
-    }
-
     /// Refuses new requests at once, lets running ones finish for up to `patience`, ends the rest with
     /// `GenerationError::ShuttingDown`, and stops the engine. Returns when its process is gone: a few seconds after
     /// `patience` at the latest, or about 15 if the engine has a prefix cache to write.

@@ -1,5 +1,6 @@
 """A server whose cloud takes the machine back, by a metadata server that this test plays."""
 
+import signal
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -108,6 +109,31 @@ def test_a_preempted_server_finishes_its_streams_and_says_why_it_refuses(tmp_pat
         assert "the cloud takes this machine back; running requests get 20s to finish" in log
 
 
+@pytest.mark.parametrize("first", ["the notice", "SIGTERM"])
+def test_the_system_s_own_stop_of_a_preempted_machine_ends_no_stream_early(tmp_path, first):
+    with metadata() as (cloud, host), serving(tmp_path, host, "--drain-timeout", "60s") as server, connect(server) as client:
+        wait_until(lambda: cloud.waiting("preempted"), 20, "it waits for the notice")
+        chunks = client.completions.create(
+            model=MODEL, prompt="Once upon a time", max_tokens=300, stream=True, temperature=0, extra_body={"ignore_eos": True}
+        )
+        next(chunks)
+
+        said = lambda: "the cloud takes this machine back; running requests get 20s to finish" in server.log.read_text()
+        if first == "the notice":
+            cloud.set("preempted", "TRUE")
+            wait_until(said, 10, "the notice is heard")
+            server.process.send_signal(signal.SIGTERM)
+        else:
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: server.ask("/readyz").status == 503, 10, "it drains")
+            cloud.set("preempted", "TRUE")
+            wait_until(said, 10, "the notice is heard")
+            assert b"takes this machine back" in server.ask("/readyz").body
+
+        assert list(chunks)[-1].choices[0].finish_reason == "length"
+        assert server.process.wait(30) == 0, server.log_tail()
+
+
 def test_announced_maintenance_is_said_and_stops_nothing(tmp_path):
     with metadata() as (cloud, host), serving(tmp_path, host) as server:
         wait_until(lambda: cloud.waiting("maintenance-event"), 20, "it waits for announcements")
@@ -118,8 +144,11 @@ def test_announced_maintenance_is_said_and_stops_nothing(tmp_path):
 
 def test_a_metadata_server_that_does_not_answer_is_said_once_and_costs_nothing(tmp_path):
     with serving(tmp_path, "127.0.0.1:9") as server:
-        wait_until(lambda: "the metadata server does not answer" in server.log.read_text(), 20, "that is said")
+        told = lambda: server.log.read_text().count("the metadata server does not answer")
+        wait_until(told, 20, "that is said")
         assert server.ask("/readyz").status == 200
+        server.stop()
+        assert told() == 1
 
 
 def test_nobody_is_asked_with_preemption_none(tmp_path):

@@ -1,11 +1,15 @@
 //! The end of a server: it serves on for `--shutdown-delay`, then drains for `--drain-timeout`, then closes.
 //!
 //! A second signal, at least a second after the first, cuts this short: running streams end with an error event at
-//! once, and the process ends a moment later. Owns no handlers and no sockets.
+//! once, and the process ends a moment later. So does the notice of the cloud that it takes the machine back, after the
+//! time that it leaves. Owns no handlers and no sockets.
 
-use super::super::{logging, signals::StopSignals};
+use super::{
+    super::{logging, preemption},
+    stop_causes::{StopCause, StopCauses},
+};
 use crate::{
-    config::ListenConfig,
+    config::ServeConfig,
     gateway::{engine_state::EngineState, handle::EngineHandle, supervisor::Supervisor},
 };
 use anyhow::{Context, bail};
@@ -40,27 +44,45 @@ impl Serving {
     }
 }
 
-/// Continues to serve for `delay`, but reports not to be ready, so that load balancers send their requests elsewhere.
-/// Returns at once if the engine is not ready. Returns the reason if the engine was given up meanwhile, and true if
-/// another signal ended the wait.
+/// The time that running requests get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// `--drain-timeout`.
+    Ordinary,
+    /// As long as the cloud leaves, and no longer than `--drain-timeout`.
+    Preempted,
+    /// None: the operator insists.
+    AtOnce,
+}
+
+/// Continues to serve for `--shutdown-delay`, but reports not to be ready, so that load balancers send their requests
+/// elsewhere. Returns at once if the engine is not ready or the machine is taken back. Returns the reason if the engine
+/// was given up meanwhile, and the time that running requests get.
 pub(super) async fn delay(
+    cause: StopCause,
     engine: &EngineHandle,
     supervisor: &mut Supervisor,
-    signals: &mut StopSignals,
-    delay: Duration,
-) -> (Option<String>, bool) {
+    causes: &mut StopCauses,
+    config: &ServeConfig,
+) -> (Option<String>, Haste) {
+    let StopCause::Signal(signal) = cause else { return (None, Haste::Preempted) };
+    let (delay, patience) = (config.listen.shutdown_delay, config.listen.drain_timeout);
+    tracing::info!("{signal}: the server stops; running requests get {patience:?} to finish (--drain-timeout)");
     if delay.is_zero() || engine.state() != EngineState::Ready {
-        return (None, false);
+        return (None, Haste::Ordinary);
     }
     tracing::info!("no longer ready; requests are served for {delay:?} (--shutdown-delay)");
     supervisor.leave();
     tokio::select! {
-        () = sleep(delay) => (None, false),
-        reason = supervisor.failed() => (Some(reason), false),
-        signal = signals.next() => {
-            tracing::warn!("{signal} again: the rest of --shutdown-delay is skipped");
-            (None, true)
-        }
+        () = sleep(delay) => (None, Haste::Ordinary),
+        reason = supervisor.failed() => (Some(reason), Haste::Ordinary),
+        cause = causes.next() => match cause {
+            StopCause::Signal(signal) => {
+                tracing::warn!("{signal} again: the rest of --shutdown-delay is skipped");
+                (None, Haste::AtOnce)
+            }
+            StopCause::Preempted => (None, Haste::Preempted),
+        },
     }
 }
 
@@ -72,35 +94,58 @@ pub(super) async fn delay(
 pub(super) async fn drain(
     supervisor: Supervisor,
     serving: Serving,
-    signals: &mut StopSignals,
-    listen: &ListenConfig,
-    hurried: bool,
+    causes: &mut StopCauses,
+    config: &ServeConfig,
+    haste: Haste,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now().checked_add(listen.drain_timeout).unwrap_or_else(Instant::now);
+    let patience = config.listen.drain_timeout;
+    let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
     let hurry = CancellationToken::new();
     let draining = async {
-        supervisor.drain_and_stop_unless(listen.drain_timeout, &hurry).await;
+        supervisor.drain_and_stop_unless(patience, &hurry).await;
         let left = if hurry.is_cancelled() { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
         serving.close(left).await
     };
     tokio::pin!(draining);
-    if !hurried {
+    // The time at which requests are ended because the machine goes away.
+    let mut machine_ends = (haste == Haste::Preempted).then(|| preemption_deadline(config, deadline));
+    let mut is_hurried = haste == Haste::AtOnce;
+    while !is_hurried {
         tokio::select! {
             drained = &mut draining => {
                 drained?;
                 tracing::info!("stopped");
                 return Ok(());
             }
-            signal = signals.next() => tracing::warn!("{signal} again: running requests are ended now"),
+            () = sleep_until(machine_ends.unwrap_or(deadline)), if machine_ends.is_some() => {
+                hurry.cancel();
+                machine_ends = None;
+            }
+            cause = causes.next() => match cause {
+                StopCause::Preempted => machine_ends = Some(preemption_deadline(config, deadline)),
+                StopCause::Signal(signal) => {
+                    tracing::warn!("{signal} again: running requests are ended now");
+                    is_hurried = true;
+                }
+            },
         }
     }
     hurry.cancel();
     tokio::select! {
         drained = &mut draining => drained?,
         () = sleep_until(Instant::now() + HURRIED_STOP) => end_at_once(),
-        _signal = signals.next() => end_at_once(),
+        _cause = causes.next() => end_at_once(),
     }
     bail!("a second signal ended running requests early")
+}
+
+/// The time at which running requests are ended if the cloud takes the machine back now; `deadline` at the latest. Says
+/// so.
+fn preemption_deadline(config: &ServeConfig, deadline: Instant) -> Instant {
+    let now = Instant::now();
+    let left = preemption::time_left(config.engine.prefix_cache.is_some()).min(deadline.saturating_duration_since(now));
+    tracing::warn!("the cloud takes this machine back; running requests get {left:.0?} to finish");
+    now + left
 }
 
 /// Ends the process without waiting; the engine dies with it.
