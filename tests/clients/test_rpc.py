@@ -1,12 +1,12 @@
 """A model in the memory of another process (llama.cpp's RPC backend), on loopback."""
 
-import os
 import signal
 import subprocess
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
 from conftest import connect
-from support import BINARY, MODEL, Server, clean_environment, free_port, wait_until
+from support import BINARY, MODEL, Server, answering, clean_environment, free_port, killed_at_end, wait_until
 
 PROMPT = "Once upon a time, in a small village"
 
@@ -97,12 +97,16 @@ def test_addresses_that_strangers_reach_and_nonsense_are_refused(arguments, reas
     assert ended.returncode in (1, 64) and reason in ended.stderr, ended.stderr
 
 
-def test_a_worker_that_is_not_there_is_named(tmp_path):
+def test_a_worker_that_starts_after_the_server_is_waited_for(tmp_path, workers):
     port = free_port()
-    server = Server(tmp_path / "log", "--rpc", f"127.0.0.1:{port}", "--max-restarts", "1")
-    try:
-        assert server.process.wait(120) == 1
-        assert f"the RPC worker 127.0.0.1:{port} cannot be used" in server.log.read_text()
-    finally:
-        if server.alive():
-            os.kill(server.pid, signal.SIGKILL)
+    with killed_at_end(Server(tmp_path / "log", "--rpc", f"127.0.0.1:{port}")) as server:
+        wait_until(lambda: f"the RPC worker 127.0.0.1:{port} cannot be used yet" in server.log.read_text(), 30, "it is named")
+        workers(port=port)
+        server.wait_ready()
+
+
+def test_a_service_that_is_no_worker_is_named(tmp_path):
+    with answering(HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)) as other:
+        with killed_at_end(Server(tmp_path / "log", "--rpc", f"127.0.0.1:{other.server_port}")) as server:
+            assert server.process.wait(120) == 1
+            assert f"the RPC worker 127.0.0.1:{other.server_port} cannot be used: it is no RPC worker" in server.log.read_text()

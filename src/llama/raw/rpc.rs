@@ -20,8 +20,8 @@ pub(in crate::llama) fn is_built_in() -> bool {
 }
 
 /// Makes the devices of the server at this endpoint devices of this process. Connects, and blocks meanwhile. False if
-/// the server does not answer, speaks another version of the protocol, or the backend is not built in; the log says
-/// why.
+/// the server has no devices or the backend is not built in. ggml aborts the process if the server cannot be reached or
+/// speaks another version of the protocol (`get_socket` of ggml-rpc.cpp), so that must have been looked at before.
 pub(in crate::llama) fn add_server(endpoint: &CStr) -> bool {
     let Some(address) = function(c"ggml_backend_rpc_add_server") else { return false };
     // SAFETY: the function of this name has this type (ggml-rpc.h).
