@@ -39,8 +39,8 @@ pub(super) async fn noting<T>(work: impl Future<Output = T>) -> (T, bool) {
 pub(super) type TracedPath = (TraceContext, String);
 
 /// Answers a request, and logs it in the present span unless [`has_line`] was called meanwhile. Look-ups (probes,
-/// metrics, models) that succeed, or get 503 while a model loads, are too frequent for more than `debug`. A request with a
-/// line at `info` has a span too, unless `traced` is `None`.
+/// metrics, models) that succeed, or get 503 while a model loads, are too frequent for more than `debug`. A request
+/// with a line at `info` has a span too, unless `traced` is `None`.
 pub(super) async fn logged(method: Method, traced: Option<TracedPath>, answer: impl Future<Output = Response>) -> Response {
     let received = Instant::now();
     let (response, has_line) = noting(answer).await;

@@ -22,7 +22,7 @@ use axum::{Router, extract::Request};
 use axum_server::{Handle, accept::Accept, service::SendService, tls_rustls::RustlsAcceptor};
 use bounds::Bounds;
 use connections::BoundedAcceptor;
-use endpoint::{SocketFile, allows_all_users, is_open_to_all_users};
+use endpoint::{SocketFile, is_open_to_all_users};
 use hyper::body::Incoming;
 use std::{
     future::Future,
@@ -172,7 +172,7 @@ impl Server {
 
     fn bind_unix(wanted: &UnixSocketConfig, config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
         let path = wanted.path.clone();
-        if allows_all_users(wanted.mode) && !is_protected(config, keys) {
+        if wanted.is_for_all_users() && !is_protected(config, keys) {
             return Err(ListenError::OpenToAllUsers { path });
         }
         let (listener, file) = SocketFile::listen(&path, wanted.mode).map_err(|source| ListenError::of_unix(path.clone(), source))?;
@@ -224,7 +224,13 @@ impl Server {
     }
 
     async fn serve_within(self, bounds: Bounds, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
-        let Self { socket, socket_file: _file, header_timeout, idle_timeout, certificate, .. } = self;
+        let Self { socket, socket_file, header_timeout, idle_timeout, certificate, .. } = self;
+        let shutdown = async move {
+            let left = shutdown.await;
+            // While this server listens no other one takes the name; later, its file could be taken for this one's.
+            drop(socket_file);
+            left
+        };
         let times = (header_timeout, idle_timeout);
         let server = axum_server::Server::from_listener(socket.into_listener()?);
         let acceptor = BoundedAcceptor::new(bounds, certificate.is_some());

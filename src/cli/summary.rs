@@ -4,7 +4,7 @@
 use crate::{
     api::server::Endpoint,
     build_info,
-    config::ServeConfig,
+    config::{ServeConfig, UnixSocketConfig},
     gateway::templates::ChatFacts,
     protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling, RopeScaling},
 };
@@ -72,11 +72,15 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, endpoint: &Endpoi
     if let Some(warning) = &chat.warning {
         text.push_str(&format!("\nWARNING: {warning}\n"));
     }
-    if is_open(config, endpoint) {
-        text.push_str(
+    match reach(config, endpoint) {
+        Reach::Keys | Reach::Owner => {}
+        Reach::Users => text.push_str(
+            "\nWARNING: no key is asked for, and every user of this machine can use the model (set --api-key, or --uds-mode 660).\n",
+        ),
+        Reach::Machines => text.push_str(
             "\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model (set --api-key, or \
              --host 127.0.0.1).\n",
-        );
+        ),
     }
     text
 }
@@ -134,16 +138,37 @@ fn embeds(embedding: &EmbeddingInfo) -> String {
     }
 }
 
-fn is_open(config: &ServeConfig, endpoint: &Endpoint) -> bool {
-    config.keys.is_empty() && endpoint.ip().is_some_and(|ip| !ip.is_loopback())
+/// The ones who can use a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Callers with a key.
+    Keys,
+    /// The owner of the Unix socket and its group, or users of this machine by loopback.
+    Owner,
+    /// Every user of this machine, by a Unix socket that the operator opened to all.
+    Users,
+    /// Other machines.
+    Machines,
+}
+
+fn reach(config: &ServeConfig, endpoint: &Endpoint) -> Reach {
+    if !config.keys.is_empty() {
+        return Reach::Keys;
+    }
+    match endpoint {
+        Endpoint::Tcp(address) if address.ip().is_loopback() => Reach::Owner,
+        Endpoint::Tcp(_) => Reach::Machines,
+        Endpoint::Unix(_) if config.listen.unix_socket.as_ref().is_some_and(UnixSocketConfig::is_for_all_users) => Reach::Users,
+        Endpoint::Unix(_) => Reach::Owner,
+    }
 }
 
 fn auth(config: &ServeConfig, endpoint: &Endpoint) -> String {
     match (config.keys.keys.len(), &config.keys.file) {
-        (0, None) if is_open(config, endpoint) => "none".to_owned(),
-        (0, None) => match endpoint {
-            Endpoint::Tcp(_) => "none, this machine only".to_owned(),
-            Endpoint::Unix(_) => "none, by the rights of the socket".to_owned(),
+        (0, None) => match (reach(config, endpoint), endpoint) {
+            (Reach::Owner, Endpoint::Tcp(_)) => "none, this machine only".to_owned(),
+            (Reach::Owner, Endpoint::Unix(_)) => "none, by the rights of the socket".to_owned(),
+            _ => "none".to_owned(),
         },
         (0, Some(file)) => format!("keys of {}", file.display()),
         (keys, None) => plural(keys),
@@ -295,6 +320,21 @@ llamero {} is ready
 
         assert!(text.contains("\nWARNING: the CPU kernels are slow: AVX-512 is missing\n"), "{text}");
         assert!(text.contains("\nWARNING: no key is asked for"), "{text}");
+    }
+
+    #[test]
+    fn a_unix_socket_without_keys_is_warned_of_only_if_every_user_may_connect() {
+        let text = |mode| {
+            let open = config(&[("uds", "/run/llamero/s"), ("uds_mode", mode), ("insecure_no_auth", "true")]);
+            summary(&model(), &open, &Endpoint::Unix("/run/llamero/s".into()), &ChatFacts::default())
+        };
+
+        assert!(
+            text("660").contains("auth       none, by the rights of the socket\n") && !text("660").contains("WARNING"),
+            "{}",
+            text("660")
+        );
+        assert!(text("666").contains("auth       none\n") && text("666").contains("every user of this machine"), "{}", text("666"));
     }
 
     #[test]

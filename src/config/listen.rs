@@ -38,6 +38,20 @@ pub struct UnixSocketConfig {
     pub mode: u32,
 }
 
+impl UnixSocketConfig {
+    /// True if users who are neither the socket's owner nor of its group may connect.
+    #[must_use]
+    pub fn is_for_all_users(&self) -> bool {
+        allows_all_users(self.mode)
+    }
+}
+
+/// True if these rights of a Unix socket let every user connect, for which the right to write counts (unix(7)).
+#[must_use]
+pub fn allows_all_users(mode: u32) -> bool {
+    mode & 0o002 != 0
+}
+
 const HOST: OptionSpec =
     OptionSpec::new("host", Kind::Text, "127.0.0.1", "Address to listen on; 0.0.0.0 or :: is every one, and needs keys.")
         .also(&[], &["LLAMA_ARG_HOST"]);

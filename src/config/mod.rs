@@ -28,7 +28,7 @@ pub use api::ApiConfig;
 pub use environment::Environment;
 pub use keys::KeyConfig;
 pub use layers::Flags;
-pub use listen::{ListenConfig, UnixSocketConfig};
+pub use listen::{ListenConfig, UnixSocketConfig, allows_all_users};
 pub use logs::{LogConfig, LogFormat};
 pub use model::RpcConfig;
 pub use option::{Kind, OptionSpec};

@@ -2,10 +2,11 @@
 //!
 //! Owns the open file. A file that cannot be opened again changes nothing.
 
+use rustix::{fs::OFlags, io::Errno};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -45,12 +46,19 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(MODE).open(path)
+    // Opening a pipe that nobody reads would wait for ever.
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    let is_pipe = match &file {
+        Ok(file) => file.metadata()?.file_type().is_fifo(),
+        Err(error) => Errno::from_io_error(error) == Some(Errno::NXIO),
+    };
+    if is_pipe { Err(io::Error::other("it is a pipe, and lines go to a file only")) } else { file }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, Mode, mkfifoat};
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     #[test]
@@ -69,6 +77,17 @@ mod tests {
         assert_eq!(fs::read_to_string(&rotated).unwrap(), "old\none\ntwo\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0, "others read nothing");
+    }
+
+    #[test]
+    fn a_pipe_is_refused_whether_somebody_reads_it_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+
+        assert!(LogFile::open(&path).unwrap_err().to_string().contains("a pipe"), "without a reader");
+        let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        assert!(LogFile::open(&path).unwrap_err().to_string().contains("a pipe"), "with a reader");
     }
 
     #[test]

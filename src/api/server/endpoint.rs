@@ -3,8 +3,12 @@
 //! Owns the file of a Unix socket that this process made: it has its mode before anybody can connect, and it is removed
 //! at the end.
 
+use crate::config::allows_all_users;
 use axum_server::{AddrListener, Address};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, sockopt::socket_acceptconn};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt::socket_acceptconn},
+};
 use std::{
     fmt, fs, io,
     net::{self, IpAddr, SocketAddr},
@@ -146,22 +150,19 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(file) if !file.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
         Ok(_) => {}
     }
-    match unix::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // Others, such as a full queue or missing rights, mean that a process is there.
-        Ok(_) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
+    // Not blocking: behind the full queue of a process that accepts nothing, connecting would wait for ever.
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path),
+        Err(Errno::NOENT) => Ok(()),
+        // Others, such as a full queue (EAGAIN) or missing rights, mean that a process is there.
+        Ok(()) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
 
 /// True if users of the machine who are neither the owner of this Unix socket nor of its group may connect to it.
 pub(super) fn is_open_to_all_users(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| allows_all_users(file.mode()))
-}
-
-/// True if these rights of a Unix socket let every user connect, for which the right to write counts (unix(7)).
-pub(super) fn allows_all_users(mode: u32) -> bool {
-    mode & 0o002 != 0
 }
 
 /// A socket that listens, of a runtime.
@@ -326,6 +327,20 @@ mod tests {
         let (_other, _file) = SocketFile::listen(&path, 0o600).unwrap();
         drop(first);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_process_that_accepts_nothing_is_told_from_a_stale_socket_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        listen(&socket, 0).unwrap();
+        let _in_the_queue = unix::UnixStream::connect(&path).unwrap();
+
+        let taken = SocketFile::listen(&path, 0o600).unwrap_err();
+
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
