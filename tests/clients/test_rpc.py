@@ -1,8 +1,8 @@
 """A model in the memory of another process (llama.cpp's RPC backend), on loopback."""
 
 import signal
+import socketserver
 import subprocess
-from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
 from conftest import connect
@@ -105,8 +105,15 @@ def test_a_worker_that_starts_after_the_server_is_waited_for(tmp_path, workers):
         server.wait_ready()
 
 
+class MailServer(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"220 mail is taken here\r\n")
+        self.request.recv(64)
+
+
 def test_a_service_that_is_no_worker_is_named(tmp_path):
-    with answering(HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)) as other:
-        with killed_at_end(Server(tmp_path / "log", "--rpc", f"127.0.0.1:{other.server_port}")) as server:
-            assert server.process.wait(120) == 1
-            assert f"the RPC worker 127.0.0.1:{other.server_port} cannot be used: it is no RPC worker" in server.log.read_text()
+    with answering(socketserver.ThreadingTCPServer(("127.0.0.1", 0), MailServer)) as other:
+        address = f"127.0.0.1:{other.server_address[1]}"
+        with killed_at_end(Server(tmp_path / "log", "--rpc", address)) as server:
+            assert server.process.wait(60) == 1
+            assert f"the RPC worker {address} cannot be used: it is no RPC worker" in server.log.read_text()
