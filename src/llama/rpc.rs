@@ -19,10 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longest wait for a worker that is not there or serves another engine: it may be starting.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for a worker that is not there or serves another engine: it may be starting. No longer, because the
+/// gateway holds requests while it tries several loads, and a service manager starts a server that gave up again.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait for a worker to accept a connection, and to answer.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// `RPC_PROTO_MAJOR_VERSION` and `RPC_PROTO_MINOR_VERSION` of ggml-rpc.h.
@@ -37,7 +38,7 @@ const RESPONSE_BYTES: u64 = 28;
 /// Connects to the workers. Their devices are used by models that are loaded from now on.
 ///
 /// # Errors
-/// `Unsupported` if this build has no RPC backend, `Backend` if a worker does not answer within half a minute or has
+/// `Unsupported` if this build has no RPC backend, `Backend` if a worker does not answer within ten seconds or has
 /// another version.
 pub(super) fn connect(workers: &[SocketAddr]) -> Result<(), LoadError> {
     if workers.is_empty() {
@@ -78,6 +79,9 @@ fn wait_for(worker: &SocketAddr, patience: Duration, answer: Duration) -> Result
             Err(error) if error.kind() == ErrorKind::InvalidData => return Err(error.to_string()),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 "it does not answer: another engine uses it, or the network is broken".to_owned()
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                "it closed the connection: it is no RPC worker, or one of another version".to_owned()
             }
             Err(error) => error.to_string(),
         };
@@ -137,8 +141,9 @@ mod tests {
     use std::net::TcpListener;
 
     const SOON: Duration = Duration::from_millis(200);
+    const AMPLE: Duration = Duration::from_secs(30);
 
-    /// The result for a worker that answers a greeting with these bytes.
+    /// The result for a worker that answers a greeting with these bytes and closes the connection.
     fn with_answer(answer: Vec<u8>) -> Result<(), String> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -149,7 +154,7 @@ mod tests {
             client.write_all(&answer).unwrap();
             greeting
         });
-        let result = wait_for(&address, Duration::ZERO, SOON);
+        let result = wait_for(&address, Duration::ZERO, AMPLE);
         let greeting = worker.join().unwrap();
         assert_eq!((greeting[0], &greeting[1..9], &greeting[9..]), (14, &24_u64.to_ne_bytes()[..], &[0; 24][..]));
         result
@@ -166,6 +171,7 @@ mod tests {
         assert!(with_answer(version(major - 1, 9)).unwrap_err().contains("it speaks version 6.9 of the protocol, not 7.0"));
         assert!(with_answer(version(major, minor + 1)).unwrap_err().contains("version 7.1"));
         assert!(with_answer(b"HTTP/1.1 400 Bad Request".to_vec()).unwrap_err().contains("no RPC worker"));
+        assert!(with_answer(Vec::new()).unwrap_err().contains("closed the connection"), "ggml's answer to a greeting of another size");
     }
 
     #[test]
@@ -179,9 +185,11 @@ mod tests {
 
     #[test]
     fn one_that_starts_meanwhile_is_waited_for() {
-        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let waiting = thread::spawn(move || wait_for(&address, Duration::from_secs(30), SOON));
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let waiting = thread::spawn(move || wait_for(&address, AMPLE, AMPLE));
+        // As a worker that ends, and its successor.
+        drop(listener.accept().unwrap());
         let (mut client, _) = listener.accept().unwrap();
         client.write_all(&version(VERSION.0, VERSION.1)).unwrap();
         assert_eq!(waiting.join().unwrap(), Ok(()));
