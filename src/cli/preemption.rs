@@ -7,15 +7,7 @@
 
 use crate::config::{Environment, Preemption};
 use reqwest::{Client, header::ETAG};
-use std::{
-    fs,
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fs, future::pending, time::Duration};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -84,9 +76,9 @@ async fn reclaimed(base: String) {
             return pending().await;
         }
     };
-    let is_silent = Arc::new(AtomicBool::new(false));
-    let watched = |name| Watched { client: client.clone(), url: format!("{base}/{name}"), etag: None, is_silent: Arc::clone(&is_silent) };
-    let (mut preempted, maintenance) = (watched("preempted"), watched("maintenance-event"));
+    let watched =
+        |name, is_vital| Watched { client: client.clone(), url: format!("{base}/{name}"), etag: None, is_vital, is_silent: false };
+    let (mut preempted, maintenance) = (watched("preempted", true), watched("maintenance-event", false));
     tokio::select! {
         () = preempted.until(|value| value == "TRUE") => {}
         () = announce(maintenance) => {}
@@ -108,8 +100,10 @@ struct Watched {
     url: String,
     /// The version of the value that was seen last.
     etag: Option<String>,
-    /// True if the last question about any value failed.
-    is_silent: Arc<AtomicBool>,
+    /// True if somebody should know when it cannot be read.
+    is_vital: bool,
+    /// True if the last question failed.
+    is_silent: bool,
 }
 
 impl Watched {
@@ -119,12 +113,12 @@ impl Watched {
             match self.next().await {
                 Ok(value) if wanted(value.trim()) => return,
                 Ok(_) => {
-                    self.is_silent.store(false, Ordering::Relaxed);
+                    self.is_silent = false;
                     // A server that names no version is not asked to wait, and answers at once.
                     sleep(LEAST_PAUSE).await;
                 }
                 Err(error) => {
-                    if !self.is_silent.swap(true, Ordering::Relaxed) {
+                    if !std::mem::replace(&mut self.is_silent, true) && self.is_vital {
                         tracing::warn!("the metadata server does not answer, so preemption is not noticed: {error}");
                     }
                     sleep(PAUSE).await;

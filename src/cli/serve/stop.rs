@@ -13,7 +13,7 @@ use crate::{
     gateway::{engine_state::EngineState, handle::EngineHandle, supervisor::Supervisor},
 };
 use anyhow::{Context, bail};
-use std::{io, process, time::Duration};
+use std::{cell::Cell, io, process, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -99,16 +99,16 @@ pub(super) async fn drain(
     haste: Haste,
 ) -> anyhow::Result<()> {
     let patience = config.listen.drain_timeout;
-    let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
+    let deadline = Cell::new(Instant::now().checked_add(patience).unwrap_or_else(Instant::now));
     let hurry = CancellationToken::new();
     let draining = async {
         supervisor.drain_and_stop_unless(patience, &hurry).await;
-        let left = if hurry.is_cancelled() { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
+        let left = if hurry.is_cancelled() { Duration::ZERO } else { deadline.get().saturating_duration_since(Instant::now()) };
         serving.close(left).await
     };
     tokio::pin!(draining);
     // The time at which requests are ended because the machine goes away.
-    let mut machine_ends = (haste == Haste::Preempted).then(|| preemption_deadline(config, deadline));
+    let mut machine_ends = (haste == Haste::Preempted).then(|| expect_end_of_machine(config, &deadline));
     let mut is_hurried = haste == Haste::AtOnce;
     while !is_hurried {
         tokio::select! {
@@ -117,12 +117,12 @@ pub(super) async fn drain(
                 tracing::info!("stopped");
                 return Ok(());
             }
-            () = sleep_until(machine_ends.unwrap_or(deadline)), if machine_ends.is_some() => {
+            () = sleep_until(machine_ends.unwrap_or(deadline.get())), if machine_ends.is_some() => {
                 hurry.cancel();
                 machine_ends = None;
             }
             cause = causes.next() => match cause {
-                StopCause::Preempted => machine_ends = Some(preemption_deadline(config, deadline)),
+                StopCause::Preempted => machine_ends = Some(expect_end_of_machine(config, &deadline)),
                 StopCause::Signal(signal) => {
                     tracing::warn!("{signal} again: running requests are ended now");
                     is_hurried = true;
@@ -131,20 +131,27 @@ pub(super) async fn drain(
         }
     }
     hurry.cancel();
-    tokio::select! {
-        drained = &mut draining => drained?,
-        () = sleep_until(Instant::now() + HURRIED_STOP) => end_at_once(),
-        _cause = causes.next() => end_at_once(),
+    let at_last = Instant::now() + HURRIED_STOP;
+    loop {
+        tokio::select! {
+            drained = &mut draining => break drained?,
+            () = sleep_until(at_last) => end_at_once(),
+            cause = causes.next() => match cause {
+                StopCause::Signal(_) => end_at_once(),
+                // That leaves more time than this.
+                StopCause::Preempted => {}
+            },
+        }
     }
     bail!("a second signal ended running requests early")
 }
 
-/// The time at which running requests are ended if the cloud takes the machine back now; `deadline` at the latest. Says
-/// so.
-fn preemption_deadline(config: &ServeConfig, deadline: Instant) -> Instant {
+/// Brings the deadline forward, because the cloud takes the machine back now, says so, and returns it.
+fn expect_end_of_machine(config: &ServeConfig, deadline: &Cell<Instant>) -> Instant {
     let now = Instant::now();
-    let left = preemption::time_left(config.engine.prefix_cache.is_some()).min(deadline.saturating_duration_since(now));
+    let left = preemption::time_left(config.engine.prefix_cache.is_some()).min(deadline.get().saturating_duration_since(now));
     tracing::warn!("the cloud takes this machine back; running requests get {left:.0?} to finish");
+    deadline.set(now + left);
     now + left
 }
 
