@@ -22,7 +22,7 @@ use axum::{Router, extract::Request};
 use axum_server::{Handle, accept::Accept, service::SendService, tls_rustls::RustlsAcceptor};
 use bounds::Bounds;
 use connections::BoundedAcceptor;
-use endpoint::{SocketFile, is_open_to_all_users};
+use endpoint::SocketFile;
 use hyper::body::Incoming;
 use std::{
     future::Future,
@@ -187,7 +187,7 @@ impl Server {
         let endpoint = socket.endpoint().ok_or(ListenError::NotListening)?;
         match &endpoint {
             Endpoint::Tcp(address) => check_reach(address.ip(), config, keys)?,
-            Endpoint::Unix(path) if is_open_to_all_users(path) && !is_protected(config, keys) => {
+            Endpoint::Unix(path) if endpoint.is_open_to_all_users() && !is_protected(config, keys) => {
                 return Err(ListenError::OpenToAllUsers { path: path.clone() });
             }
             Endpoint::Unix(_) => {}

@@ -4,7 +4,7 @@
 use crate::{
     api::server::Endpoint,
     build_info,
-    config::{ServeConfig, UnixSocketConfig},
+    config::ServeConfig,
     gateway::templates::ChatFacts,
     protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling, RopeScaling},
 };
@@ -12,8 +12,8 @@ use crate::{
 /// Prompts that are cut at multiples of this number of tokens are not worth a line.
 const USUAL_TILE: u32 = 16;
 
-/// The start-up summary. Pure: everything comes from the arguments and the build. `chat` has facts about the
-/// model's chat template.
+/// The start-up summary. Everything comes from the arguments, the build and the rights of a Unix socket. `chat` has
+/// facts about the model's chat template.
 pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, endpoint: &Endpoint, chat: &ChatFacts) -> String {
     let mut rows = vec![
         (
@@ -75,7 +75,8 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, endpoint: &Endpoi
     match reach(config, endpoint) {
         Reach::Keys | Reach::Owner => {}
         Reach::Users => text.push_str(
-            "\nWARNING: no key is asked for, and every user of this machine can use the model (set --api-key, or --uds-mode 660).\n",
+            "\nWARNING: no key is asked for, and every user of this machine can use the model (set --api-key, or \
+             --uds-mode 660, or SocketMode=0660 in a socket unit).\n",
         ),
         Reach::Machines => text.push_str(
             "\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model (set --api-key, or \
@@ -158,7 +159,7 @@ fn reach(config: &ServeConfig, endpoint: &Endpoint) -> Reach {
     match endpoint {
         Endpoint::Tcp(address) if address.ip().is_loopback() => Reach::Owner,
         Endpoint::Tcp(_) => Reach::Machines,
-        Endpoint::Unix(_) if config.listen.unix_socket.as_ref().is_some_and(UnixSocketConfig::is_for_all_users) => Reach::Users,
+        Endpoint::Unix(_) if endpoint.is_open_to_all_users() => Reach::Users,
         Endpoint::Unix(_) => Reach::Owner,
     }
 }
@@ -211,6 +212,7 @@ mod tests {
     use super::*;
     use crate::config::{Environment, Flags, load};
     use crate::protocol::{KvType, PrefixCacheFolder};
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     fn at(address: &str) -> Endpoint {
         Endpoint::Tcp(address.parse().unwrap())
@@ -324,17 +326,17 @@ llamero {} is ready
 
     #[test]
     fn a_unix_socket_without_keys_is_warned_of_only_if_every_user_may_connect() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        fs::write(&path, "").unwrap();
         let text = |mode| {
-            let open = config(&[("uds", "/run/llamero/s"), ("uds_mode", mode), ("insecure_no_auth", "true")]);
-            summary(&model(), &open, &Endpoint::Unix("/run/llamero/s".into()), &ChatFacts::default())
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            summary(&model(), &config(&[("insecure_no_auth", "true")]), &Endpoint::Unix(path.clone()), &ChatFacts::default())
         };
 
-        assert!(
-            text("660").contains("auth       none, by the rights of the socket\n") && !text("660").contains("WARNING"),
-            "{}",
-            text("660")
-        );
-        assert!(text("666").contains("auth       none\n") && text("666").contains("every user of this machine"), "{}", text("666"));
+        let (group, all) = (text(0o660), text(0o666));
+        assert!(group.contains("auth       none, by the rights of the socket\n") && !group.contains("WARNING"), "{group}");
+        assert!(all.contains("auth       none\n") && all.contains("every user of this machine"), "{all}");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! Owns the open file. A file that cannot be opened again changes nothing.
 
-use rustix::{fs::OFlags, io::Errno};
+use rustix::{
+    fs::{OFlags, fcntl_setfl},
+    io::Errno,
+};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
@@ -46,13 +49,18 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Opening a pipe that nobody reads would wait for ever.
+    // Opening a pipe that nobody reads would wait for ever. Writing may wait: it has a thread of its own.
     let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
     let is_pipe = match &file {
         Ok(file) => file.metadata()?.file_type().is_fifo(),
         Err(error) => Errno::from_io_error(error) == Some(Errno::NXIO),
     };
-    if is_pipe { Err(io::Error::other("it is a pipe, and lines go to a file only")) } else { file }
+    if is_pipe {
+        return Err(io::Error::other("it is a pipe or a socket, and lines go to a file only"));
+    }
+    let file = file?;
+    fcntl_setfl(&file, OFlags::APPEND)?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ def test_a_collector_that_does_not_answer_costs_requests_nothing_even_when_the_q
         begun = time.monotonic()
         for _ in range(40):
             assert server.ask("/v1/completions", {"model": MODEL, "prompt": "Hello", "max_tokens": 1}).status == 200
-        # If requests waited for exports, each of which takes five seconds, it would be minutes.
+        # If requests waited for exports to the mute one, each of which takes five seconds, it would be minutes.
         assert time.monotonic() - begun < 30
         server.stop()
 

@@ -48,6 +48,12 @@ impl Endpoint {
             Self::Unix(_) => None,
         }
     }
+
+    /// True if it is a Unix socket to which other users than its owner and those of its group may connect.
+    #[must_use]
+    pub fn is_open_to_all_users(&self) -> bool {
+        matches!(self, Self::Unix(path) if fs::metadata(path).is_ok_and(|file| allows_all_users(file.mode())))
+    }
 }
 
 impl From<SocketAddr> for Endpoint {
@@ -158,11 +164,6 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         // Others, such as a full queue (EAGAIN) or missing rights, mean that a process is there.
         Ok(()) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
     }
-}
-
-/// True if users of the machine who are neither the owner of this Unix socket nor of its group may connect to it.
-pub(super) fn is_open_to_all_users(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|file| allows_all_users(file.mode()))
 }
 
 /// A socket that listens, of a runtime.
