@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,6 +184,21 @@ def killed_at_end(server):
         if server.alive():
             server.process.kill()
         server.process.wait()
+
+
+class HttpStub(BaseHTTPRequestHandler):
+    """Answers requests of a program under test, and prints nothing."""
+
+    def reply(self, body, **headers):
+        """200 with these bytes; `_` in the name of a header stands for a dash."""
+        self.send_response(200)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 import signal
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import openai
 import pytest
 from conftest import connect
-from support import MODEL, Server, answering, clean_environment, killed_at_end, wait_until
+from support import MODEL, HttpStub, Server, answering, clean_environment, killed_at_end, wait_until
 
 
 class Metadata:
@@ -49,7 +49,7 @@ class Metadata:
 def metadata():
     cloud = Metadata()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(HttpStub):
         def do_GET(self):
             url = urlsplit(self.path)
             query = parse_qs(url.query)
@@ -58,16 +58,7 @@ def metadata():
                 self.send_error(403)
                 return
             version, value = cloud.get(url.path.removeprefix("/computeMetadata/v1/instance/"), query)
-            body = value.encode()
-            self.send_response(200)
-            self.send_header("ETag", version)
-            self.send_header("Metadata-Flavor", "Google")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
+            self.reply(value.encode(), ETag=version, Metadata_Flavor="Google")
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

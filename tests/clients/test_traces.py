@@ -3,12 +3,12 @@
 import socket
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 from conftest import connect
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
-from support import MODEL, Server, answering, clean_environment, free_port, killed_at_end, wait_until
+from support import MODEL, HttpStub, Server, answering, clean_environment, free_port, killed_at_end, wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -42,22 +42,14 @@ def attributes(holder):
 def collector():
     taken = Collector()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(HttpStub):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path != "/v1/traces" or self.headers["Content-Type"] != "application/x-protobuf":
                 self.send_error(404)
                 return
             taken.take(body)
-            answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_):
-            pass
+            self.reply(ExportTraceServiceResponse().SerializeToString(), Content_Type="application/x-protobuf")
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

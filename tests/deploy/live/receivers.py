@@ -7,7 +7,9 @@ import email
 import email.policy
 import json
 import socketserver
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from support import HttpStub
 
 
 class Webhooks(ThreadingHTTPServer):
@@ -25,16 +27,11 @@ class Webhooks(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class TakesPosts(BaseHTTPRequestHandler):
+class TakesPosts(HttpStub):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.received.append((self.path, json.loads(body)))
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_):
-        pass
+        self.reply(b"ok")
 
 
 class Mailbox(socketserver.ThreadingTCPServer):
