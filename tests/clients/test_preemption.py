@@ -1,6 +1,7 @@
 """A server whose cloud takes the machine back, by a metadata server that this test plays."""
 
 import signal
+import socket
 import threading
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
@@ -123,6 +124,17 @@ def test_the_system_s_own_stop_of_a_preempted_machine_ends_no_stream_early(tmp_p
 
         assert list(chunks)[-1].choices[0].finish_reason == "length"
         assert server.process.wait(30) == 0, server.log_tail()
+
+
+def test_a_client_that_sends_slowly_gets_no_longer_than_the_machine_has(tmp_path):
+    arguments = ["--drain-timeout", "120s", "--prefix-cache-dir", tmp_path / "cache"]
+    with metadata() as (cloud, host), serving(tmp_path, host, *arguments) as server:
+        wait_until(lambda: cloud.waiting("preempted"), 20, "it waits for the notice")
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{")
+            cloud.set("preempted", "TRUE")
+            assert server.process.wait(25) == 0, server.log_tail()
+        assert "running requests get 13s to finish" in server.log.read_text(), "the rest is for the prefix cache"
 
 
 def test_announced_maintenance_is_said_and_stops_nothing(tmp_path):
